@@ -1,0 +1,334 @@
+"""The coded matrix: responses as arrays, subjects by items, for arithmetic."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+
+from irsl.errors import DataError, listed, nearest
+from irsl.files import replace_folder
+from irsl.responses.folder import require_ours
+
+# Below this share of observed cells, compressed rows (8 bytes an observed cell) take less than a dense array
+# and its mask (8 bytes a cell), and products over them are quicker.
+DENSE_SHARE = 0.25
+
+Floats = NDArray[np.float32]
+Names = NDArray[Any]
+Index = Sequence[str] | NDArray[Any] | slice
+
+_FILES = frozenset(
+    {"matrix.json"}
+    | {f"{name}.npy" for name in ("values", "trials", "logits")}
+    | {f"{name}.npy" for name in ("indptr", "indices", "values_data", "trials_data", "logits_data")}
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseMatrix:
+    """Responses of one outcome, subjects by items.
+
+    Parameters
+    ----------
+    subjects : (n_subjects,) object
+        Names, in the order of the table of subjects.
+    items : (n_items,) object
+        Ids, in the order of the table of items.
+    benchmarks : (n_items,) object
+        Benchmark of each item.
+    chance : (n_items,) float64
+        Probability of a correct answer by guessing; 0 where unknown.
+    kind : "binary", "counts" or "probability"
+    values : (n_subjects, n_items) float32, array or scipy.sparse.csr_array
+        Successes for binary and counts, the probability for probability; 0 where missing. A CSR array stores
+        every observed cell, zeros too.
+    trials : int, or like `values`
+        Number of trials of each cell, 0 where missing; an int where every cell is observed with that many.
+    logits : like `values`, or None
+        Exact logits of probabilities computed from log-likelihoods, finite where `values` has rounded to 0 or 1.
+    """
+
+    subjects: Names
+    items: Names
+    benchmarks: Names
+    chance: NDArray[np.float64]
+    kind: str
+    values: Any
+    trials: Any
+    logits: Any = None
+
+    def __post_init__(self) -> None:
+        shape = (len(self.subjects), len(self.items))
+        for name in ("values", "trials", "logits"):
+            array = getattr(self, name)
+            if array is not None and not isinstance(array, int) and array.shape != shape:
+                raise DataError(f"matrix: expected {name} of shape {shape}, found {array.shape}.")
+
+    @property
+    def n_subjects(self) -> int:
+        """Number of rows."""
+        return len(self.subjects)
+
+    @property
+    def n_items(self) -> int:
+        """Number of columns."""
+        return len(self.items)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether values, trials and logits are CSR arrays."""
+        return sparse.issparse(self.values)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every cell is observed, with the same number of trials."""
+        return isinstance(self.trials, int)
+
+    @property
+    def observed(self) -> int:
+        """Number of cells with at least one trial."""
+        if isinstance(self.trials, int):
+            return self.n_subjects * self.n_items
+        if self.is_sparse:
+            return int(np.count_nonzero(self.trials.data))
+        return sum(int(np.count_nonzero(trials)) for _, _, trials in self.blocks(_rows_for(self.n_items)))
+
+    def blocks(self, size: int) -> Iterator[tuple[slice, Any, Any]]:
+        """Yield blocks of rows: (rows, values, trials), trials being an int for complete data.
+
+        Parameters
+        ----------
+        size : int
+            Rows in a block, at least 1.
+        """
+        for start in range(0, self.n_subjects, max(size, 1)):
+            rows = slice(start, min(start + max(size, 1), self.n_subjects))
+            yield rows, self.values[rows], self.trials if isinstance(self.trials, int) else self.trials[rows]
+
+    def item_means(self) -> NDArray[np.float64]:
+        """Successes per trial of each item (mean probability for probability), (n_items,); NaN where unobserved."""
+        return self._means(0)
+
+    def subject_means(self) -> NDArray[np.float64]:
+        """Successes per trial of each subject, (n_subjects,); NaN where unobserved."""
+        return self._means(1)
+
+    def _means(self, axis: int) -> NDArray[np.float64]:
+        length = self.n_items if axis == 0 else self.n_subjects
+        total, trials = np.zeros(length), np.zeros(length)
+        for rows, k, n in self.blocks(_rows_for(self.n_items)):
+            part = slice(None) if axis == 0 else rows
+            total[part] += np.asarray(k.sum(axis=axis, dtype=np.float64)).ravel()
+            trials[part] += (
+                n * k.shape[axis]
+                if isinstance(n, int)
+                else np.asarray(n.sum(axis=axis, dtype=np.float64)).ravel()
+            )
+        return np.divide(total, trials, out=np.full(length, np.nan), where=trials > 0)
+
+    def select_subjects(self, which: Index) -> ResponseMatrix:
+        """Take some rows, by name, index, mask or slice, in the order given."""
+        rows = _index(which, self.subjects, "subject")
+        return replace(self, subjects=self.subjects[rows], **self._taken(lambda array: array[rows]))
+
+    def select_items(self, which: Index) -> ResponseMatrix:
+        """Take some columns, by id, index, mask or slice, in the order given."""
+        columns = _index(which, self.items, "item")
+        return replace(
+            self,
+            items=self.items[columns],
+            benchmarks=self.benchmarks[columns],
+            chance=self.chance[columns],
+            **self._taken(lambda array: array[:, columns]),
+        )
+
+    def _taken(self, take: Any) -> dict[str, Any]:
+        return {
+            "values": take(self.values),
+            "trials": self.trials if isinstance(self.trials, int) else take(self.trials),
+            "logits": None if self.logits is None else take(self.logits),
+        }
+
+    def write(self, folder: str | Path) -> None:
+        """Write to a folder of .npy files and matrix.json; an interrupted write leaves the old folder whole."""
+        with replace_folder(require_ours(folder, _FILES)) as new:
+            head = {
+                "subjects": self.subjects.tolist(),
+                "items": self.items.tolist(),
+                "benchmarks": self.benchmarks.tolist(),
+                "chance": self.chance.tolist(),
+                "kind": self.kind,
+                "trials": self.trials if isinstance(self.trials, int) else None,
+                "sparse": self.is_sparse,
+                "logits": self.logits is not None,
+            }
+            (new / "matrix.json").write_text(json.dumps(head), encoding="utf-8")
+            arrays = {"values": self.values, "trials": self.trials, "logits": self.logits}
+            arrays = {name: a for name, a in arrays.items() if a is not None and not isinstance(a, int)}
+            if self.is_sparse:
+                np.save(new / "indptr.npy", self.values.indptr)
+                np.save(new / "indices.npy", self.values.indices)
+                arrays = {f"{name}_data": a.data for name, a in arrays.items()}
+            for name, array in arrays.items():
+                np.save(new / f"{name}.npy", array, allow_pickle=False)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> ResponseMatrix:
+        """Open a written matrix; its arrays stay on disk, mapped into memory.
+
+        Raises
+        ------
+        DataError
+            The folder holds no matrix.
+        """
+        path = Path(folder)
+        if not (path / "matrix.json").is_file():
+            raise DataError(
+                f"{folder}: expected a folder written by ResponseMatrix.write, found no matrix.json."
+            )
+        head = json.loads((path / "matrix.json").read_text(encoding="utf-8"))
+
+        def mapped(name: str) -> NDArray[Any]:
+            array: NDArray[Any] = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            return array
+
+        shape = (len(head["subjects"]), len(head["items"]))
+
+        def array(name: str) -> Any:
+            if not head["sparse"]:
+                return mapped(name)
+            return sparse.csr_array(
+                (mapped(f"{name}_data"), mapped("indices"), mapped("indptr")), shape=shape
+            )
+
+        return cls(
+            subjects=np.array(head["subjects"], dtype=object),
+            items=np.array(head["items"], dtype=object),
+            benchmarks=np.array(head["benchmarks"], dtype=object),
+            chance=np.array(head["chance"], dtype=np.float64),
+            kind=head["kind"],
+            values=array("values"),
+            trials=head["trials"] if head["trials"] is not None else array("trials"),
+            logits=array("logits") if head["logits"] else None,
+        )
+
+    def __repr__(self) -> str:
+        share = self.observed / max(self.n_subjects * self.n_items, 1)
+        return (
+            f"ResponseMatrix: {self.n_subjects:,} subjects x {self.n_items:,} items, {self.kind}, "
+            f"{100 * share:.4g} % observed, {'sparse' if self.is_sparse else 'dense'}"
+        )
+
+
+def code_matrix(
+    table: pl.DataFrame, items: pl.DataFrame, subjects: Sequence[str], *, kind: str
+) -> ResponseMatrix:
+    """Put a long table into a matrix.
+
+    Parameters
+    ----------
+    table : subject, item, response, n_samples, n_correct, perhaps logit
+        Of one outcome and condition. Rows with null are missing; trials of a cell are added, or averaged
+        where they are probabilities. Items that are not among `items` are left out.
+    items : item, benchmark, chance
+        The columns, in order; an item without any response has an empty column.
+    subjects : names of the rows, in order
+    kind : "binary", "counts" or "probability"
+    """
+    item_ids = items["item"].to_numpy().astype(object)
+    shape = (len(subjects), len(item_ids))
+    counts = pl.col("n_samples").is_not_null()
+    exact = kind == "probability" and "logit" in table.columns and table["logit"].is_not_null().any()
+    cells = table.lazy().filter(pl.col("response").is_not_null()).select(
+        row=pl.col("subject").cast(pl.Enum(list(subjects)), strict=False).to_physical().cast(pl.Int64),
+        column=pl.col("item").cast(pl.Enum(list(item_ids)), strict=False).to_physical().cast(pl.Int64),
+        value=pl.when(counts).then(pl.col("n_correct").cast(pl.Float64)).otherwise("response"),
+        n=pl.when(counts).then(pl.col("n_samples").cast(pl.Float64)).otherwise(1.0),
+        logit=pl.col("logit") if exact else pl.lit(None, pl.Float64),
+    ).drop_nulls(["row", "column"]).collect()  # fmt: skip
+    if cells.select((pl.col("row") * shape[1] + pl.col("column")).is_duplicated().any()).item():
+        sums = pl.col("value", "n").sum() if kind != "probability" else pl.col("value", "n").mean()
+        cells = cells.group_by("row", "column").agg(sums, pl.col("logit").mean())
+        if kind == "binary" and cells["n"].max() != 1:
+            kind = "counts"
+    if exact and cells["logit"].null_count():
+        exact = False
+    dense = cells.height >= DENSE_SHARE * shape[0] * shape[1]
+    put = _dense if dense else _sparse
+    row, column = cells["row"].to_numpy(), cells["column"].to_numpy()
+    n = cells["n"].to_numpy()
+    complete = cells.height == shape[0] * shape[1] and cells.height > 0 and bool((n == n[0]).all())
+    return ResponseMatrix(
+        subjects=np.array(list(subjects), dtype=object),
+        items=item_ids,
+        benchmarks=items["benchmark"].to_numpy().astype(object),
+        chance=items["chance"].to_numpy().astype(np.float64),
+        kind=kind,
+        values=put(row, column, cells["value"].to_numpy(), shape),
+        trials=int(n[0]) if complete and dense else put(row, column, n, shape),
+        logits=put(row, column, cells["logit"].to_numpy(), shape) if exact else None,
+    )
+
+
+def with_columns(matrix: ResponseMatrix, items: pl.DataFrame) -> ResponseMatrix:
+    """Arrange a dense matrix's columns as in `items` (item, benchmark, chance); items it lacks are all missing."""
+    place = {name: index for index, name in enumerate(matrix.items)}
+    wanted = items["item"].to_list()
+    source = np.array([place.get(name, -1) for name in wanted], dtype=np.int64)
+    known = source >= 0
+    if known.all():
+        return matrix.select_items(source)
+    values = np.zeros((matrix.n_subjects, len(wanted)), np.float32)
+    trials = np.zeros_like(values)
+    values[:, known] = matrix.values[:, source[known]]
+    trials[:, known] = matrix.trials if isinstance(matrix.trials, int) else matrix.trials[:, source[known]]
+    return replace(
+        matrix,
+        items=np.array(wanted, dtype=object),
+        benchmarks=items["benchmark"].to_numpy().astype(object),
+        chance=items["chance"].to_numpy().astype(np.float64),
+        values=values,
+        trials=trials,
+    )
+
+
+def _dense(row: NDArray[Any], column: NDArray[Any], data: NDArray[Any], shape: tuple[int, int]) -> Floats:
+    array = np.zeros(shape, np.float32)
+    array[row, column] = data
+    return array
+
+
+def _sparse(row: NDArray[Any], column: NDArray[Any], data: NDArray[Any], shape: tuple[int, int]) -> Any:
+    array = sparse.coo_array((data.astype(np.float32), (row, column)), shape=shape).tocsr()
+    array.sort_indices()
+    return array
+
+
+def _index(which: Index, names: Names, what: str) -> Any:
+    """Turn names into positions; leave indices, masks and slices as they are."""
+    if isinstance(which, slice):
+        return which
+    chosen = np.asarray(which)
+    if chosen.dtype.kind in "iub":
+        return np.flatnonzero(chosen) if chosen.dtype.kind == "b" else chosen
+    place = {name: index for index, name in enumerate(names)}
+    unknown = [name for name in chosen.tolist() if name not in place]
+    if unknown:
+        raise DataError(
+            f"matrix: {what} {unknown[0]!r} is not in it ({len(unknown):,} of {len(chosen):,} unknown)"
+            f"{nearest(str(unknown[0]), place)}; it has {listed(names, 5)}."
+        )
+    return np.array([place[name] for name in chosen.tolist()], dtype=np.int64)
+
+
+def _rows_for(n_items: int, cells: int = 4_000_000) -> int:
+    """Rows in a block of about `cells` cells, so that float64 temporaries stay small."""
+    return max(1, cells // max(n_items, 1))
