@@ -44,7 +44,6 @@ def _load(path: Path) -> tuple[pl.DataFrame, Callable[[int], str]]:
             path,
             separator=_SEPARATORS[path.suffix.lower()],
             infer_schema=False,
-            missing_utf8_is_empty_string=False,
         )
     except pl.exceptions.NoDataError as error:
         raise DataError(
@@ -61,13 +60,15 @@ def _read_wide(frame: pl.DataFrame, name: str, place: Callable[[int], str], kind
     subject, *items = frame.columns
     if not items:
         raise DataError(
-            f"{name}: expected columns subject, item, response, or a subject and its items; found only {subject!r}."
+            f"{name}: expected columns subject, item, response, or a subject and its items; found only "
+            f"{subject!r}."
         )
     if frame[subject].is_duplicated().any():
         twice = frame[subject].filter(frame[subject].is_duplicated())[0]
         rows = (frame[subject] == twice).arg_true()
         raise DataError(
-            f"{name}: a wide table has one row a subject; {twice!r} has {len(rows)} (first: {place(rows[0])} and "
+            f"{name}: a wide table has one row a subject; {twice!r} has {len(rows)} (first: {place(rows[0])} "
+            "and "
             f"{place(rows[1])}). For a long table the columns subject, item, response are needed; "
             f"found {listed(frame.columns)}{_hint(frame.columns)}."
         )
@@ -95,8 +96,10 @@ def _read_wide(frame: pl.DataFrame, name: str, place: Callable[[int], str], kind
         cells = frame[empty[0]].cast(pl.String, strict=False).drop_nulls()
         seen = f"the first cell holds {cells[0]!r}" if len(cells) else "every cell is empty"
         raise DataError(
-            f"{name}, column {empty[0]!r}: expected scores of an item, found none; {seen}. In a wide table every column "
-            f"after the first is an item: leave this one out. For a long table the columns {listed(RESPONSES)} "
+            f"{name}, column {empty[0]!r}: expected scores of an item, found none; {seen}. In a wide table "
+            "every column "
+            "after the first is an item: leave this one out. For a long table the columns "
+            f"{listed(RESPONSES)} "
             f"are known, subject, item and response needed{_hint(frame.columns)}."
         )
     return responses

@@ -1,4 +1,4 @@
-"""What was observed: the long table, its kinds of outcome, the coded matrix, identity of items and subjects."""
+"""What was observed: the long table, kinds of outcome, the coded matrix, identity of items and subjects."""
 
 from irsl.responses.matrix import ResponseMatrix
 from irsl.responses.report import ReadReport

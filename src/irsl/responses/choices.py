@@ -29,7 +29,7 @@ from irsl.responses.conform import names, rename_aliases, require_columns, requi
 from irsl.responses.items import place_in_benchmarks
 from irsl.responses.observed import read_condition, read_trial
 from irsl.responses.origin import Origin
-from irsl.responses.report import Unread
+from irsl.responses.report import Account, Unread
 from irsl.responses.schema import CHOICES_KEY
 
 Floats = NDArray[np.float64]
@@ -60,8 +60,7 @@ def read_choices(
     items: pl.DataFrame | None,
     log_p_unit: float | None,
     origin: Origin,
-    unread: list[Unread],
-    ignored: list[str],
+    account: Account,
 ) -> pl.DataFrame:
     """Read a table of log-likelihoods of choices: columns of CHOICES and benchmark.
 
@@ -74,23 +73,24 @@ def read_choices(
     Raises
     ------
     DataError
-        A column is missing, a key occurs twice, a log-likelihood is above 0, or an item's number of choices varies.
+        A column is missing, a key occurs twice, a log-likelihood is above 0, or an item's
+        number of choices varies.
     """
     frame = rename_aliases(frame, "choices")
     require_columns(frame, ["subject", "item", "log_p"], origin)
     require_rows(frame, origin)
-    ignored += [
-        f"choices.{name}" for name in frame.columns if name not in (*CHOICES_KEY, "benchmark", "log_p")
-    ]
+    account.ignored += [f"choices.{name}" for name in frame.columns if name not in (*CHOICES_KEY, "log_p")]
     table = frame.with_columns(names(frame, name, origin).alias(name) for name in ("subject", "item"))
     table = place_in_benchmarks(table, items, origin)
     log_p = typed(table["log_p"], pl.List(pl.Float64()), origin)
     if log_p_unit is not None:
+        if not log_p_unit > 0:
+            raise DataError(f"{origin.at()}: expected log_p_unit above 0, found {log_p_unit!r}.")
         log_p = log_p.list.eval(pl.element() * log_p_unit)
     table = table.select(
         "subject", "item", "benchmark", read_condition(table), read_trial(table, origin), log_p
     )
-    table = _finite(table, origin, unread)
+    table = _finite(table, origin, account)
     require_unique(
         table, CHOICES_KEY, origin, "Drop the copies, or number repeated samples in a column 'trial'."
     )
@@ -103,13 +103,14 @@ def read_choices(
     if counts.height:
         _, item, low, high = counts.row(0)
         raise DataError(
-            f"{origin.at(column='log_p')}: expected the same choices for every subject, found {low} to {high} for item "
+            f"{origin.at(column='log_p')}: expected the same choices for every subject, found {low} to "
+            f"{high} for item "
             f"{item!r} ({counts.height:,} such items). Give every choice, in one order."
         )
     return table
 
 
-def _finite(table: pl.DataFrame, origin: Origin, unread: list[Unread]) -> pl.DataFrame:
+def _finite(table: pl.DataFrame, origin: Origin, account: Account) -> pl.DataFrame:
     """Refuse log-likelihoods above 0; make those that are not finite null, with their row."""
     element = pl.element()
     judged = table.select(
@@ -129,12 +130,19 @@ def _finite(table: pl.DataFrame, origin: Origin, unread: list[Unread]) -> pl.Dat
     for reason, lost in (("missing", missing), ("infinite", ~missing & judged["bad"])):
         if lost.any():
             row = lost.arg_true()[0]
-            unread.append(
+            account.unread.append(
                 Unread(
                     "log_p", reason, int(lost.sum()), f"{origin.at(row)}: {table['log_p'].to_list()[row]!r}"
                 )
             )
     return table.with_columns(log_p=pl.when(~(missing | judged["bad"])).then("log_p"))
+
+
+def in_units(choices: pl.DataFrame, unit: float | None) -> pl.DataFrame:
+    """Express log-likelihoods as whole units of their resolution, if any, so that the same come back."""
+    if unit is None:
+        return choices
+    return choices.with_columns(pl.col("log_p").list.eval((pl.element() / unit).round().cast(pl.Int32)))
 
 
 def with_widths(items: pl.DataFrame, choices: pl.DataFrame) -> pl.DataFrame:
@@ -154,14 +162,15 @@ def _widths(choices: pl.DataFrame) -> pl.DataFrame:
 
 
 def check_gold(choices: pl.DataFrame, items: pl.DataFrame, origin: Origin) -> None:
-    """Raise DataError if a correct choice, or the characters of the choices, do not fit the number of choices."""
+    """Raise DataError if gold, or the lengths of the choices, do not fit the number of choices."""
     widths = _widths(choices).join(items, on="item", how="left", maintain_order="left")
     width = pl.col("width")
     astray = widths.filter((pl.col("gold").list.min() < 0) | (pl.col("gold").list.max() >= width))
     if astray.height:
         item, gold, n = astray.select("item", "gold", "width").row(0)
         raise DataError(
-            f"{origin.at(column='gold')}: expected the index of a correct choice, 0 to {n - 1}, found {gold} for item "
+            f"{origin.at(column='gold')}: expected the index of a correct choice, 0 to {n - 1}, found {gold} "
+            "for item "
             f"{item!r} ({astray.height:,} items). Count choices from 0."
         )
     for name in ("choice_characters", "choice_bytes"):
@@ -169,7 +178,8 @@ def check_gold(choices: pl.DataFrame, items: pl.DataFrame, origin: Origin) -> No
         if uneven.height:
             item, lengths, n = uneven.select("item", name, "width").row(0)
             raise DataError(
-                f"{origin.at(column=name)}: expected {n} lengths, one a choice, found {lengths} for item {item!r} "
+                f"{origin.at(column=name)}: expected {n} lengths, one a choice, found {lengths} for item "
+                f"{item!r} "
                 f"({uneven.height:,} items)."
             )
 
@@ -281,8 +291,10 @@ class _Ragged:
             full = np.bincount(gold_item, minlength=asked.height) >= item_widths
             if full.any():
                 raise DataError(
-                    f"outcome {outcome!r} needs a wrong choice beside the correct ones; {full.sum():,} of {len(full):,} "
-                    f"items have none (first: {asked['item'][int(np.argmax(full))]!r}). Use 'p_vocab' or leave them out."
+                    f"outcome {outcome!r} needs a wrong choice beside the correct ones; {full.sum():,} of "
+                    f"{len(full):,} "
+                    f"items have none (first: {asked['item'][int(np.argmax(full))]!r}). Use 'p_vocab' or "
+                    "leave them out."
                 )
         return ragged
 
@@ -315,6 +327,7 @@ def _require(asked: pl.DataFrame, column: str, outcome: str) -> None:
     lacking = asked[column].is_null()
     if lacking.any():
         raise DataError(
-            f"outcome {outcome!r} needs items.{column}, missing for {lacking.sum():,} of {asked.height:,} items "
+            f"outcome {outcome!r} needs items.{column}, missing for {lacking.sum():,} of {asked.height:,} "
+            "items "
             f"(first: {asked['item'][lacking.arg_true()[0]]!r}). Add the column to the table of items."
         )

@@ -1,4 +1,4 @@
-"""Bring a table to its schema: aliases, missing columns, types; the step that every table goes through first."""
+"""Bring a table to its schema, names and types: what every table goes through first."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def require_columns(frame: pl.DataFrame, needed: Collection[str], origin: Origin
         if name not in frame.columns:
             raise DataError(
                 f"{origin.at()}: expected a column {name!r}, found {listed(frame.columns)}"
-                f"{nearest(name, [c for c in frame.columns if c not in needed])}. Rename the column or add it."
+                f"{nearest(name, [c for c in frame.columns if c not in needed])}. Rename the column or add "
+                "it."
             )
 
 
@@ -36,7 +37,8 @@ def require_rows(frame: pl.DataFrame, origin: Origin) -> None:
     """Raise DataError if a table has no rows."""
     if frame.is_empty():
         raise DataError(
-            f"{origin.at()}: expected at least one row, found an empty table (columns {listed(frame.columns)})."
+            f"{origin.at()}: expected at least one row, found an empty table (columns "
+            f"{listed(frame.columns)})."
         )
 
 
@@ -47,7 +49,8 @@ def names(frame: pl.DataFrame, column: str, origin: Origin) -> pl.Series:
     if absent.any():
         row = absent.arg_true()[0]
         raise DataError(
-            f"{origin.at(row, column)}: expected a name, found none ({absent.sum():,} of {len(text):,} rows). "
+            f"{origin.at(row, column)}: expected a name, found none ({absent.sum():,} of {len(text):,} "
+            "rows). "
             "Name them, or leave these rows out."
         )
     return text
@@ -96,6 +99,7 @@ def require_unique(frame: pl.DataFrame, key: Collection[str], origin: Origin, ad
     pair = rows.filter(pl.struct(*key) == rows.select(pl.struct(*key).first()).to_series())["row"]
     values = ", ".join(f"{name} {frame[name][pair[0]]!r}" for name in key)
     raise DataError(
-        f"{origin.at()}: expected each ({', '.join(key)}) once, found {doubled.sum():,} rows that share theirs "
+        f"{origin.at()}: expected each ({', '.join(key)}) once, found {doubled.sum():,} rows that share "
+        "theirs "
         f"(first pair: {origin.place(pair[0])} and {origin.place(pair[1])}: {values}). {advice}"
     )

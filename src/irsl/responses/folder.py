@@ -21,7 +21,8 @@ def require_ours(folder: str | Path, files: frozenset[str]) -> Path:
         others = [name for name in inside if name not in files or not target.is_dir()]
         if others:
             raise DataError(
-                f"{folder}: expected a new or empty folder, or one written before; found {others[0]!r} in the way. "
+                f"{folder}: expected a new or empty folder, or one written before; found {others[0]!r} in "
+                "the way. "
                 "Choose another folder."
             )
     return target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from irsl.errors import DataError, listed
-from irsl.responses.matrix import DENSE_SHARE, ResponseMatrix, _rows_for, _sparse
-from irsl.responses.report import Unread
+from irsl.responses.matrix import DENSE_SHARE, ResponseMatrix, compressed, rows_for
+from irsl.responses.report import Account, Unread
 from irsl.responses.schema import KINDS
 from irsl.responses.scores import INFINITE, MISSING
 
@@ -23,15 +24,14 @@ def matrix_from_array(
     n_samples: int | ArrayLike | None,
     benchmark: str,
     kind: str | None,
-) -> tuple[ResponseMatrix, list[Unread], list[str]]:
+    account: Account,
+) -> ResponseMatrix:
     """Check an array of scores and code it, block by block; the array is not changed.
 
     Returns
     -------
-    matrix : ResponseMatrix
-        For kind "aggregate" the values are kept as they are, under kind "probability".
-    unread : list of Unread
-    notes : list of str
+    ResponseMatrix
+        For kind "aggregate" with the values as they are, under kind "probability".
 
     Raises
     ------
@@ -41,7 +41,8 @@ def matrix_from_array(
     array = np.asarray(values)
     if array.ndim != 2 or array.dtype.kind not in "biuf":
         raise DataError(
-            f"values: expected a (n_subjects, n_items) array of numbers, found shape {array.shape}, dtype {array.dtype}."
+            f"values: expected a (n_subjects, n_items) array of numbers, found shape {array.shape}, dtype "
+            f"{array.dtype}."
         )
     if array.size == 0:
         raise DataError(f"values: expected at least one subject and one item, found shape {array.shape}.")
@@ -59,68 +60,51 @@ def matrix_from_array(
 
     k = np.empty(array.shape, np.float32)
     seen = np.empty(array.shape, bool)
-    n_missing = n_infinite = 0
-    first: dict[str, str] = {}
-    zero_one = unit = True
-    step = _rows_for(array.shape[1])
-    for start in range(0, array.shape[0], step):
-        block = slice(start, start + step)
-        score = array[block]
-        finite = np.isfinite(score)
+    step = rows_for(array.shape[1])
+    blocks = [slice(start, start + step) for start in range(0, array.shape[0], step)]
+    for block in blocks:
+        finite = np.isfinite(array[block])
         seen[block] = finite
-        k[block] = np.where(finite, score, 0)
-        if not finite.all():
-            infinite = np.isinf(score)
-            n_infinite += int(infinite.sum())
-            n_missing += int((~finite & ~infinite).sum())
-            for reason, where in ((INFINITE, infinite), (MISSING, ~finite & ~infinite)):
-                if reason not in first and where.any():
-                    i, j = np.argwhere(where)[0]
-                    first[reason] = f"subject {rows[start + i]!r}, item {columns[j]!r}"
-        zero_one = zero_one and bool(((k[block] == 0) | (k[block] == 1)).all())
-        unit = unit and bool(((k[block] >= 0) & (k[block] <= 1)).all())
+        k[block] = np.where(finite, array[block], 0)
+    _account_for_unread(array, seen, blocks, rows, columns, account)
 
-    notes = []
     if kind is None:
         if samples is not None:
             kind = "counts"
-        elif zero_one:
+        elif all(_is_zero_or_one(k[block]).all() for block in blocks):
             kind = "binary"
-            notes.append("kind taken as binary, because every value is 0 or 1")
+            account.notes.append("kind taken as binary, because every value is 0 or 1")
         else:
             raise DataError(
                 "values: the kind of these scores is not stated, and they are not all 0 or 1. Say which: "
-                "kind='probability' if they are probabilities or graded scores from 0 to 1, n_samples=... if they are "
-                "numbers of successes, kind='aggregate' if they are benchmark means."
+                "kind='probability' if they are probabilities or graded scores from 0 to 1, n_samples=... if "
+                "they are numbers of successes, kind='aggregate' if they are benchmark means."
             )
-    if samples is not None:
-        bad, expected = (k < 0) | (k > samples) | (k != np.round(k)), "a whole number from 0 to n_samples"
-        seen &= np.broadcast_to(samples, array.shape) > 0
-    elif kind == "binary":
-        bad, expected = (k != 0) & (k != 1), "0 or 1, the kind being binary"
-    elif kind == "probability":
-        bad, expected = (k < 0) | (k > 1), "a number from 0 to 1"
-    else:
-        bad, expected = np.zeros((1, 1), bool), ""
-    if bad.any():
-        i, j = np.argwhere(bad)[0]
-        raise DataError(
-            f"values, subject {rows[i]!r}, item {columns[j]!r}: expected {expected}, found {array[i, j]:g} "
-            f"({bad.sum():,} of {array.size:,} cells). Correct them, or state another kind."
-        )
+    expected = _EXPECTED[kind]
+    for block in blocks if kind != "aggregate" else ():
+        # Judged as given: float32 would round a count of many millions, or 1 + 1e-9.
+        score = np.where(seen[block], array[block], 0)
+        n = 1 if samples is None else samples if samples.shape == (1, 1) else samples[block]
+        bad = (score < 0) | (score > n)
+        if kind == "binary":
+            bad |= ~_is_zero_or_one(score)
+        elif kind == "counts":
+            bad |= score != np.round(score)
+            seen[block] &= n > 0
+        if bad.any():
+            i, j = np.argwhere(bad)[0]
+            raise DataError(
+                f"values, subject {rows[block.start + i]!r}, item {columns[j]!r}: expected {expected}, found "
+                f"{score[i, j]:g} ({bad.sum():,} such cells near it). Correct them, or state another kind."
+            )
     silent = np.flatnonzero(~seen.any(axis=1))
     if len(silent):
         raise DataError(
             f"values: expected a response of every subject, found none of {len(silent):,} of {len(rows):,} "
             f"(first: {rows[silent[0]]!r}). Leave these rows out."
         )
-    unread = [
-        Unread("values", reason, count, first[reason])
-        for reason, count in ((MISSING, n_missing), (INFINITE, n_infinite))
-        if count
-    ]
     stored, trials = _stored(k, seen, samples)
-    matrix = ResponseMatrix(
+    return ResponseMatrix(
         subjects=np.array(rows, dtype=object),
         items=np.array(columns, dtype=object),
         benchmarks=np.full(len(columns), benchmark, dtype=object),
@@ -129,7 +113,41 @@ def matrix_from_array(
         values=stored,
         trials=trials,
     )
-    return matrix, unread, notes
+
+
+_EXPECTED = {
+    "binary": "0 or 1, the kind being binary",
+    "counts": "a whole number from 0 to n_samples",
+    "probability": "a number from 0 to 1",
+    "aggregate": "",
+}
+
+
+def _is_zero_or_one(score: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.asarray((score == 0) | (score == 1))
+
+
+def _account_for_unread(
+    array: NDArray[Any],
+    seen: NDArray[np.bool_],
+    blocks: list[slice],
+    rows: list[str],
+    columns: list[str],
+    account: Account,
+) -> None:
+    """Count what is not finite: NaN is missing, infinity an error of whoever wrote it."""
+    for reason, test in ((MISSING, np.isnan), (INFINITE, np.isinf)):
+        count, first = 0, ""
+        for block in blocks:
+            if seen[block].all():
+                continue
+            where = test(array[block])
+            if not count and where.any():
+                i, j = np.argwhere(where)[0]
+                first = f"subject {rows[block.start + i]!r}, item {columns[j]!r}"
+            count += int(where.sum())
+        if count:
+            account.unread.append(Unread("values", reason, count, first))
 
 
 def _stored(k: NDArray[np.float32], seen: NDArray[np.bool_], samples: NDArray[Any] | None) -> tuple[Any, Any]:
@@ -137,7 +155,7 @@ def _stored(k: NDArray[np.float32], seen: NDArray[np.bool_], samples: NDArray[An
     if seen.mean() < DENSE_SHARE:
         row, column = np.nonzero(seen)
         n = np.ones(len(row)) if samples is None else np.broadcast_to(samples, k.shape)[row, column]
-        return _sparse(row, column, k[row, column], k.shape), _sparse(row, column, n, k.shape)
+        return compressed(row, column, k[row, column], k.shape), compressed(row, column, n, k.shape)
     if seen.all():
         if samples is None:
             return k, 1
@@ -170,7 +188,6 @@ def _checked_names(names: Sequence[str] | None, n: int, what: str) -> list[str]:
     if len(names) != n:
         raise DataError(f"{what}s: expected {n:,} names, one for each of values, found {len(names):,}.")
     if len(set(names)) != n:
-        seen: set[str] = set()
-        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        twice = Counter(names).most_common(1)[0][0]
         raise DataError(f"{what}s: expected each name once, found {twice!r} more than once.")
     return list(names)

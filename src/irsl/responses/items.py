@@ -7,6 +7,7 @@ import polars as pl
 from irsl.errors import DataError
 from irsl.responses.conform import conform, names, rename_aliases, require_columns, require_unique
 from irsl.responses.origin import Origin
+from irsl.responses.report import Account
 from irsl.responses.schema import DEFAULT_BENCHMARK, ITEMS
 
 
@@ -22,7 +23,8 @@ def place_in_benchmarks(table: pl.DataFrame, items: pl.DataFrame | None, origin:
     )
     if clash.height:
         raise DataError(
-            f"{origin.at()}: item {clash['item'][0]!r} occurs in several benchmarks, so a column 'benchmark' is needed "
+            f"{origin.at()}: item {clash['item'][0]!r} occurs in several benchmarks, so a column 'benchmark' "
+            "is needed "
             "to tell them apart. Add it."
         )
     return table.join(homes, on="item", how="left", maintain_order="left").with_columns(
@@ -31,7 +33,7 @@ def place_in_benchmarks(table: pl.DataFrame, items: pl.DataFrame | None, origin:
 
 
 def conform_items(
-    frame: pl.DataFrame | None, asked: pl.DataFrame, origin: Origin, notes: list[str]
+    frame: pl.DataFrame | None, asked: pl.DataFrame, origin: Origin, account: Account
 ) -> pl.DataFrame:
     """Give the table of items its columns; columns of its own go to `metadata` as JSON.
 
@@ -44,7 +46,7 @@ def conform_items(
     Raises
     ------
     DataError
-        An item is listed twice, or under another benchmark than its responses.
+        An item is listed twice, or under another benchmark than its responses; or a chance is no probability.
     """
     if frame is None:
         return conform(asked, ITEMS, origin)
@@ -55,6 +57,13 @@ def conform_items(
         )
     )
     require_unique(known, ["benchmark", "item"], origin, "Keep one row for each item.")
+    astray = known.filter((pl.col("chance") < 0) | (pl.col("chance") >= 1))
+    if astray.height:
+        raise DataError(
+            f"{origin.at(column='chance')}: expected a probability below 1, found {astray['chance'][0]:g} "
+            "for item "
+            f"{astray['item'][0]!r} ({astray.height:,} items). Give the probability of guessing right."
+        )
     unlisted = asked.join(known, on=["item", "benchmark"], how="anti", maintain_order="left")
     if unlisted.height:
         astray = unlisted.join(
@@ -64,11 +73,13 @@ def conform_items(
         if astray.height:
             item, benchmark, home = astray.row(0)
             raise DataError(
-                f"{origin.at()}: item {item!r} belongs to benchmark {home!r} here, but its responses say {benchmark!r}. "
+                f"{origin.at()}: item {item!r} belongs to benchmark {home!r} here, but its responses say "
+                f"{benchmark!r}. "
                 "Make them agree."
             )
-        notes.append(
-            f"{unlisted.height:,} items are not in {origin.name} (first: {unlisted['item'][0]!r}); added by name"
+        account.notes.append(
+            f"{unlisted.height:,} items are not in {origin.name} (first: {unlisted['item'][0]!r}); added by "
+            "name"
         )
         known = pl.concat([known, conform(unlisted, ITEMS, origin)])
     return known
@@ -82,6 +93,13 @@ def read_item_names(frame: pl.DataFrame, origin: Origin) -> pl.DataFrame:
     if "benchmark" in frame.columns:
         frame = frame.with_columns(names(frame, "benchmark", origin).alias("benchmark"))
     return frame
+
+
+def with_chance(items: pl.DataFrame) -> pl.DataFrame:
+    """Give item, benchmark, chance: as stated, else correct choices over choices, else 0."""
+    n_correct = pl.coalesce(pl.col("gold").list.len(), 1)
+    guessing = pl.when(pl.col("n_options") > n_correct).then(n_correct / pl.col("n_options"))
+    return items.select("item", "benchmark", chance=pl.coalesce("chance", guessing, 0.0))
 
 
 def clashing_benchmarks(homes: pl.DataFrame) -> list[str]:
@@ -115,7 +133,7 @@ def _with_metadata(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _parse_options(frame: pl.DataFrame) -> pl.DataFrame:
-    """Read options stored as JSON lists; in any other notation they are kept as they stand in the metadata."""
+    """Read options stored as JSON lists; in any other notation they are kept as text in the metadata."""
     try:
         return frame.with_columns(pl.col("options").str.json_decode(pl.List(pl.String)))
     except pl.exceptions.ComputeError:

@@ -16,6 +16,7 @@ from scipy import sparse
 from irsl.errors import DataError, listed, nearest
 from irsl.files import replace_folder
 from irsl.responses.folder import require_ours
+from irsl.responses.schema import DEFAULT_CONDITION, DEFAULT_OUTCOME
 
 # Below this share of observed cells, compressed rows (8 bytes an observed cell) take less than a dense array
 # and its mask (8 bytes a cell), and products over them are quicker.
@@ -53,7 +54,7 @@ class ResponseMatrix:
     trials : int, or like `values`
         Number of trials of each cell, 0 where missing; an int where every cell is observed with that many.
     logits : like `values`, or None
-        Exact logits of probabilities computed from log-likelihoods, finite where `values` has rounded to 0 or 1.
+        Exact logits of probabilities computed from log-likelihoods, finite where `values` rounds to 0 or 1.
     """
 
     subjects: Names
@@ -99,7 +100,7 @@ class ResponseMatrix:
             return self.n_subjects * self.n_items
         if self.is_sparse:
             return int(np.count_nonzero(self.trials.data))
-        return sum(int(np.count_nonzero(trials)) for _, _, trials in self.blocks(_rows_for(self.n_items)))
+        return sum(int(np.count_nonzero(trials)) for _, _, trials in self.blocks(rows_for(self.n_items)))
 
     def blocks(self, size: int) -> Iterator[tuple[slice, Any, Any]]:
         """Yield blocks of rows: (rows, values, trials), trials being an int for complete data.
@@ -114,7 +115,7 @@ class ResponseMatrix:
             yield rows, self.values[rows], self.trials if isinstance(self.trials, int) else self.trials[rows]
 
     def item_means(self) -> NDArray[np.float64]:
-        """Successes per trial of each item (mean probability for probability), (n_items,); NaN where unobserved."""
+        """Successes per trial of each item, or its mean probability, (n_items,); NaN where unobserved."""
         return self._means(0)
 
     def subject_means(self) -> NDArray[np.float64]:
@@ -124,7 +125,7 @@ class ResponseMatrix:
     def _means(self, axis: int) -> NDArray[np.float64]:
         length = self.n_items if axis == 0 else self.n_subjects
         total, trials = np.zeros(length), np.zeros(length)
-        for rows, k, n in self.blocks(_rows_for(self.n_items)):
+        for rows, k, n in self.blocks(rows_for(self.n_items)):
             part = slice(None) if axis == 0 else rows
             total[part] += np.asarray(k.sum(axis=axis, dtype=np.float64)).ravel()
             trials[part] += (
@@ -132,7 +133,8 @@ class ResponseMatrix:
                 if isinstance(n, int)
                 else np.asarray(n.sum(axis=axis, dtype=np.float64)).ravel()
             )
-        return np.divide(total, trials, out=np.full(length, np.nan), where=trials > 0)
+        means: NDArray[np.float64] = np.divide(total, trials, out=np.full(length, np.nan), where=trials > 0)
+        return means
 
     def select_subjects(self, which: Index) -> ResponseMatrix:
         """Take some rows, by name, index, mask or slice, in the order given."""
@@ -158,7 +160,7 @@ class ResponseMatrix:
         }
 
     def write(self, folder: str | Path) -> None:
-        """Write to a folder of .npy files and matrix.json; an interrupted write leaves the old folder whole."""
+        """Write a folder of .npy files and matrix.json; if interrupted, the old folder stays whole."""
         with replace_folder(require_ours(folder, _FILES)) as new:
             head = {
                 "subjects": self.subjects.tolist(),
@@ -262,7 +264,7 @@ def code_matrix(
     if exact and cells["logit"].null_count():
         exact = False
     dense = cells.height >= DENSE_SHARE * shape[0] * shape[1]
-    put = _dense if dense else _sparse
+    put = _dense if dense else compressed
     row, column = cells["row"].to_numpy(), cells["column"].to_numpy()
     n = cells["n"].to_numpy()
     complete = cells.height == shape[0] * shape[1] and cells.height > 0 and bool((n == n[0]).all())
@@ -279,24 +281,64 @@ def code_matrix(
 
 
 def with_columns(matrix: ResponseMatrix, items: pl.DataFrame) -> ResponseMatrix:
-    """Arrange a dense matrix's columns as in `items` (item, benchmark, chance); items it lacks are all missing."""
+    """Arrange columns as in `items` (item, benchmark, chance); those that it lacks are all missing."""
     place = {name: index for index, name in enumerate(matrix.items)}
     wanted = items["item"].to_list()
     source = np.array([place.get(name, -1) for name in wanted], dtype=np.int64)
-    known = source >= 0
-    if known.all():
+    known = np.flatnonzero(source >= 0)
+    if len(known) == len(wanted):
         return matrix.select_items(source)
-    values = np.zeros((matrix.n_subjects, len(wanted)), np.float32)
-    trials = np.zeros_like(values)
-    values[:, known] = matrix.values[:, source[known]]
-    trials[:, known] = matrix.trials if isinstance(matrix.trials, int) else matrix.trials[:, source[known]]
-    return replace(
-        matrix,
+    shape = (matrix.n_subjects, len(wanted))
+    taken = matrix.select_items(source[known])
+    trials = taken.trials
+    if isinstance(trials, int):
+        trials = np.full(taken.values.shape, trials, np.float32)
+
+    def spread(array: Any) -> Any:
+        if matrix.is_sparse:
+            cells = array.tocoo()
+            return compressed(cells.row, known[cells.col], cells.data, shape)
+        wide = np.zeros(shape, np.float32)
+        wide[:, known] = array
+        return wide
+
+    return ResponseMatrix(
+        subjects=matrix.subjects,
         items=np.array(wanted, dtype=object),
         benchmarks=items["benchmark"].to_numpy().astype(object),
         chance=items["chance"].to_numpy().astype(np.float64),
-        values=values,
-        trials=trials,
+        kind=matrix.kind,
+        values=spread(taken.values),
+        trials=spread(trials),
+        logits=None if taken.logits is None else spread(taken.logits),
+    )
+
+
+def long_table(matrix: ResponseMatrix) -> pl.DataFrame:
+    """Write the observed cells of a matrix out as a table of responses, subject by subject."""
+    if matrix.is_sparse:
+        cells = matrix.values.tocoo()
+        row, column, value, n = cells.row, cells.col, cells.data, matrix.trials.data
+    else:
+        complete = isinstance(matrix.trials, int)
+        row, column = np.nonzero(np.ones(matrix.values.shape, bool) if complete else matrix.trials > 0)
+        value = matrix.values[row, column]
+        n = np.full(len(row), matrix.trials) if complete else matrix.trials[row, column]
+    value, n = value.astype(np.float64), n.astype(np.int64)
+    counts = matrix.kind == "counts"
+    names = {
+        "subject": matrix.subjects[row],
+        "item": matrix.items[column],
+        "benchmark": matrix.benchmarks[column],
+    }
+    return pl.DataFrame({name: pl.Series(array, dtype=pl.String) for name, array in names.items()}).select(
+        *names,
+        outcome=pl.lit(DEFAULT_OUTCOME),
+        condition=pl.lit(DEFAULT_CONDITION),
+        trial=pl.lit(0, pl.Int64),
+        response=pl.Series(value / n if counts else value),
+        n_samples=pl.Series(n) if counts else pl.lit(None, pl.Int64),
+        n_correct=pl.Series(value.astype(np.int64)) if counts else pl.lit(None, pl.Int64),
     )
 
 
@@ -306,7 +348,8 @@ def _dense(row: NDArray[Any], column: NDArray[Any], data: NDArray[Any], shape: t
     return array
 
 
-def _sparse(row: NDArray[Any], column: NDArray[Any], data: NDArray[Any], shape: tuple[int, int]) -> Any:
+def compressed(row: NDArray[Any], column: NDArray[Any], data: NDArray[Any], shape: tuple[int, int]) -> Any:
+    """Put cells into compressed rows; zeros are kept, since they were observed."""
     array = sparse.coo_array((data.astype(np.float32), (row, column)), shape=shape).tocsr()
     array.sort_indices()
     return array
@@ -329,6 +372,6 @@ def _index(which: Index, names: Names, what: str) -> Any:
     return np.array([place[name] for name in chosen.tolist()], dtype=np.int64)
 
 
-def _rows_for(n_items: int, cells: int = 4_000_000) -> int:
+def rows_for(n_items: int, cells: int = 4_000_000) -> int:
     """Rows in a block of about `cells` cells, so that float64 temporaries stay small."""
     return max(1, cells // max(n_items, 1))

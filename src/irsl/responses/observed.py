@@ -7,10 +7,17 @@ from collections.abc import Mapping
 import polars as pl
 
 from irsl.errors import DataError, listed, nearest
-from irsl.responses.conform import names, rename_aliases, require_columns, require_rows, require_unique
+from irsl.responses.conform import (
+    names,
+    rename_aliases,
+    require_columns,
+    require_rows,
+    require_unique,
+    typed,
+)
 from irsl.responses.items import place_in_benchmarks
 from irsl.responses.origin import Origin
-from irsl.responses.report import Unread
+from irsl.responses.report import Account, Unread
 from irsl.responses.schema import DEFAULT_CONDITION, DEFAULT_OUTCOME, KINDS, RESPONSE_KEY, RESPONSES
 from irsl.responses.scores import MISSING, parse_numbers, require_readable, unread_cells
 
@@ -26,9 +33,7 @@ def read_responses(
     items: pl.DataFrame | None,
     kind: DeclaredKind,
     origin: Origin,
-    unread: list[Unread],
-    ignored: list[str],
-    notes: list[str],
+    account: Account,
 ) -> tuple[pl.DataFrame, KindOf]:
     """Read a table of responses into the schema and settle the kind of each of its outcomes.
 
@@ -53,7 +58,7 @@ def read_responses(
     counted = {"n_samples", "n_correct"} <= set(frame.columns)
     require_columns(frame, ["subject", "item"] if counted else ["subject", "item", "response"], origin)
     require_rows(frame, origin)
-    ignored += [f"responses.{name}" for name in frame.columns if name not in RESPONSES]
+    account.ignored += [f"responses.{name}" for name in frame.columns if name not in RESPONSES]
     table = frame.with_columns(names(frame, name, origin).alias(name) for name in ("subject", "item"))
     table = place_in_benchmarks(table, items, origin)
     table = table.select(
@@ -65,12 +70,16 @@ def read_responses(
         else pl.lit(DEFAULT_OUTCOME).alias("outcome"),
         read_condition(table),
         read_trial(table, origin),
-        *_numbers(table, origin, unread, counted),
+        *_numbers(table, origin, account, counted),
     )
-    kinds = _settle_kinds(table, kind, origin, notes)
-    table = _checked(table, kinds, origin, unread, ignored)
+    kinds = _settle_kinds(table, kind, origin, account)
+    table = _checked(table, kinds, origin, account)
     require_unique(
-        table, RESPONSE_KEY, origin, "Drop the copies, or number repeated samples in a column 'trial'."
+        table,
+        RESPONSE_KEY,
+        origin,
+        "Drop the copies, or number repeated samples in a column 'trial'; a training seed makes another "
+        "subject.",
     )
     return table, kinds
 
@@ -86,10 +95,10 @@ def read_trial(table: pl.DataFrame, origin: Origin) -> pl.Series:
     """Read the trial's number, 0 where none is stated."""
     if "trial" not in table.columns:
         return pl.Series("trial", [0], dtype=pl.Int64).new_from_index(0, table.height)
-    return _whole(table, "trial", table["trial"].cast(pl.Float64, strict=False), origin).fill_null(0)
+    return _whole(table, "trial", typed(table["trial"], pl.Float64(), origin), origin).fill_null(0)
 
 
-def _numbers(table: pl.DataFrame, origin: Origin, unread: list[Unread], counted: bool) -> list[pl.Series]:
+def _numbers(table: pl.DataFrame, origin: Origin, account: Account, counted: bool) -> list[pl.Series]:
     """Read response, n_samples and n_correct; a missing response is no loss where there are counts."""
     counts = []
     for name in ("n_samples", "n_correct"):
@@ -98,7 +107,7 @@ def _numbers(table: pl.DataFrame, origin: Origin, unread: list[Unread], counted:
             continue
         values, reasons = parse_numbers(table[name])
         lost = pl.select(pl.when(reasons != MISSING).then(reasons)).to_series()
-        unread += unread_cells(table[name], lost, name, origin)
+        account.unread += unread_cells(table[name], lost, name, origin)
         counts.append(_whole(table, name, values, origin))
     if "response" not in table.columns:
         return [pl.Series("response", [None], dtype=pl.Float64).new_from_index(0, table.height), *counts]
@@ -107,7 +116,7 @@ def _numbers(table: pl.DataFrame, origin: Origin, unread: list[Unread], counted:
         require_readable(values, table["response"], "response", origin)
     has_counts = counts[0].is_not_null() & counts[1].is_not_null()
     lost = pl.select(pl.when(~has_counts | (reasons != MISSING)).then(reasons)).to_series()
-    unread += unread_cells(table["response"], lost, "response", origin)
+    account.unread += unread_cells(table["response"], lost, "response", origin)
     return [values.alias("response"), *counts]
 
 
@@ -139,12 +148,13 @@ def _refuse(
         return
     row = bad.arg_true()[0]
     raise DataError(
-        f"{origin.at(row, column)}: expected {expected}, found {values[row]:g} ({bad.sum():,} of {len(bad):,} rows; "
+        f"{origin.at(row, column)}: expected {expected}, found {values[row]:g} ({bad.sum():,} of "
+        f"{len(bad):,} rows; "
         f"first: subject {table['subject'][row]!r}, item {table['item'][row]!r}). {advice}"
     )
 
 
-def _settle_kinds(table: pl.DataFrame, kind: DeclaredKind, origin: Origin, notes: list[str]) -> KindOf:
+def _settle_kinds(table: pl.DataFrame, kind: DeclaredKind, origin: Origin, account: Account) -> KindOf:
     """Take each outcome's kind as declared, or the one that its columns declare."""
     value = pl.col("response")
     groups = table.group_by("benchmark", "outcome", maintain_order=True).agg(
@@ -161,7 +171,8 @@ def _settle_kinds(table: pl.DataFrame, kind: DeclaredKind, origin: Origin, notes
         if declared is not None:
             if declared not in KINDS:
                 raise DataError(
-                    f"{origin.at()}: kind {declared!r} of outcome {outcome!r} is not known{nearest(declared, KINDS)}; "
+                    f"{origin.at()}: kind {declared!r} of outcome {outcome!r} is not "
+                    f"known{nearest(declared, KINDS)}; "
                     f"choose from {listed(KINDS)}."
                 )
         elif counted:
@@ -180,11 +191,12 @@ def _settle_kinds(table: pl.DataFrame, kind: DeclaredKind, origin: Origin, notes
                 "otherwise bring scores to 0..1 first (percentages: divide by 100)."
             )
             raise DataError(
-                f"{origin.at(column='response')}: the kind of outcome {outcome!r} of benchmark {benchmark!r} is not "
+                f"{origin.at(column='response')}: the kind of outcome {outcome!r} of benchmark {benchmark!r} "
+                "is not "
                 f"stated, and its values, from {low:g} to {high:g}, leave several. {advice}"
             )
         kinds[benchmark, outcome] = declared
-    notes += [f"kind taken as {why}: {listed(which, 3)}" for why, which in inferred.items()]
+    account.notes += [f"kind taken as {why}: {listed(which, 3)}" for why, which in inferred.items()]
     return kinds
 
 
@@ -198,9 +210,7 @@ def _declared(kind: DeclaredKind, benchmark: str, outcome: str) -> str | None:
     return by_outcome if isinstance(by_outcome, str) else None
 
 
-def _checked(
-    table: pl.DataFrame, kinds: KindOf, origin: Origin, unread: list[Unread], ignored: list[str]
-) -> pl.DataFrame:
+def _checked(table: pl.DataFrame, kinds: KindOf, origin: Origin, account: Account) -> pl.DataFrame:
     """Check every value against its outcome's kind; complete counts and shares from each other."""
     keys = pl.DataFrame(
         [(*key, kind) for key, kind in kinds.items()], schema=["benchmark", "outcome", "kind"], orient="row"
@@ -210,20 +220,21 @@ def _checked(
 
     binary = (kind == "binary") & (value != 0) & (value != 1)
     _refuse(table, binary.fill_null(False), origin, "response", "0 or 1, the kind being binary", value,
-            "Use kind='probability' for graded scores, n_samples and n_correct for repeated trials.")  # fmt: skip
+            "Use kind='probability' for graded scores, n_samples and n_correct for trials.")  # fmt: skip
     unit = ((kind == "probability") | (kind == "counts")) & ((value < 0) | (value > 1))
     _refuse(table, unit.fill_null(False), origin, "response", "a number from 0 to 1", value,
             "Divide percentages by 100; use kind='aggregate' for losses and other measures.")  # fmt: skip
 
     counts = kind == "counts"
     if not counts.any():
-        ignored += [
+        account.ignored += [
             f"responses.{c.name}, of an outcome that is not counts" for c in (n, k) if c.is_not_null().any()
         ]
         return table.with_columns(n_samples=pl.lit(None, pl.Int64), n_correct=pl.lit(None, pl.Int64))
     if not (counts & n.is_not_null()).any():
         raise DataError(
-            f"{origin.at()}: kind 'counts' needs n_samples and n_correct, and there is no n_samples. Add the columns, "
+            f"{origin.at()}: kind 'counts' needs n_samples and n_correct, and there is no n_samples. Add the "
+            "columns, "
             "or use kind='binary' for single trials."
         )
     _refuse(table, (counts & (k > n)).fill_null(False), origin, "n_correct", "at most n_samples", k,
@@ -237,7 +248,7 @@ def _checked(
     lost = uncounted & (value.is_not_null() | n.is_not_null() | k.is_not_null())
     if lost.any():
         row = lost.arg_true()[0]
-        unread.append(
+        account.unread.append(
             Unread("response", "without n_samples or n_correct", int(lost.sum()),
                    f"{origin.at(row)}: subject {table['subject'][row]!r}, item {table['item'][row]!r}")
         )  # fmt: skip

@@ -21,7 +21,7 @@ class Origin:
     place : callable
         Turns a row's index (from 0) into its place, e.g. "line 7" of a CSV file whose header is line 1.
     column_is_item : bool
-        The table was wide, so `place` already names the column.
+        The table was wide: its columns are items, and `place` names them.
     """
 
     name: str
@@ -33,6 +33,6 @@ class Origin:
         parts = [self.name]
         if row is not None:
             parts.append(self.place(row))
-        if column is not None and not (self.column_is_item and row is not None):
+        if column is not None and not self.column_is_item:
             parts.append(f"column {column!r}")
         return ", ".join(parts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,16 @@ class ReadReport:
         if self.ignored:
             lines.append(f"columns not used: {', '.join(self.ignored)}")
         return "\n".join([*lines, *self.notes])
+
+
+@dataclass
+class Account:
+    """A report in the making, handed from step to step of one reading."""
+
+    unread: list[Unread] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def report(self, *, sources: Iterable[str], n_rows: int) -> ReadReport:
+        """Close the account."""
+        return ReadReport(tuple(sources), n_rows, tuple(self.unread), tuple(self.ignored), tuple(self.notes))

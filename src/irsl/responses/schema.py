@@ -58,14 +58,14 @@ CHOICES = pl.Schema(
     }
 )
 
-RESPONSE_KEY = ("subject", "item", "outcome", "condition", "trial")
-CHOICES_KEY = ("subject", "item", "condition", "trial")
+RESPONSE_KEY = ("subject", "benchmark", "item", "outcome", "condition", "trial")
+CHOICES_KEY = ("subject", "benchmark", "item", "condition", "trial")
 
 DEFAULT_BENCHMARK = "benchmark"
 DEFAULT_OUTCOME = "response"
 DEFAULT_CONDITION = "default"
 
-# Other words for our columns, as found in tables of results. `metric` names what was observed, which is an outcome.
+# Other words for our columns, as found in tables of results. A metric is what was observed: an outcome.
 ALIASES = {
     "responses": {"model": "subject", "metric": "outcome"},
     "choices": {"model": "subject"},

@@ -9,42 +9,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
 from irsl.errors import DataError, listed, nearest
 from irsl.files import replace_folder
-from irsl.responses.choices import (
-    CHOICE_OUTCOMES,
-    OUTCOMES,
-    check_gold,
-    computable,
-    compute,
-    read_choices,
-    with_widths,
-)
+from irsl.responses.assemble import assemble
+from irsl.responses.choices import CHOICE_OUTCOMES, OUTCOMES, computable, compute, in_units
 from irsl.responses.folder import require_ours
 from irsl.responses.from_array import matrix_from_array
-from irsl.responses.items import (
-    clashing_benchmarks,
-    conform_items,
-    place_in_benchmarks,
-    prefix_items,
-    read_item_names,
-)
-from irsl.responses.matrix import ResponseMatrix, code_matrix, with_columns
-from irsl.responses.observed import DeclaredKind, KindOf, read_responses
+from irsl.responses.items import conform_items, read_item_names, with_chance
+from irsl.responses.matrix import ResponseMatrix, code_matrix, long_table, with_columns
+from irsl.responses.observed import DeclaredKind, KindOf
 from irsl.responses.origin import Origin
-from irsl.responses.report import ReadReport, Unread
-from irsl.responses.schema import (
-    CHOICES,
-    DEFAULT_CONDITION,
-    DEFAULT_OUTCOME,
-    RESPONSES,
-    SCHEMA_VERSION,
-)
-from irsl.responses.subjects import conform_subjects, lift_subjects
+from irsl.responses.report import Account, ReadReport
+from irsl.responses.schema import CHOICES, DEFAULT_CONDITION, DEFAULT_OUTCOME, RESPONSES, SCHEMA_VERSION
+from irsl.responses.subjects import conform_subjects
 
 FILES = frozenset({"responses.parquet", "items.parquet", "subjects.parquet", "choices.parquet", "meta.json"})
 
@@ -60,8 +40,8 @@ class Responses:
     Parameters
     ----------
     items : frame
-        item (unique), benchmark, text, options, gold (list), n_options, chance, choice_characters, choice_bytes,
-        metadata (JSON).
+        item (unique), benchmark, text, options, gold (list), n_options, chance, choice_characters,
+        choice_bytes, metadata (JSON).
     subjects : frame
         subject (unique), family, run, recipe, seed, params, tokens, step, flops, loss, date.
     kinds : {(benchmark, outcome): kind}
@@ -99,17 +79,18 @@ class Responses:
         Parameters
         ----------
         responses : frame, a row a trial
-            subject (or model) and item; response, or n_samples and n_correct; perhaps benchmark (else "benchmark"),
-            outcome or metric (else "response"), condition (else "default"), trial (else 0). Columns about subjects
-            that are constant in each (recipe, flops, ...) are taken if `subjects` is not given.
+            subject (or model) and item; response, or n_samples and n_correct; perhaps benchmark (else
+            "benchmark"), outcome or metric (else "response"), condition (else "default"), trial (else 0).
+            Columns about subjects (recipe, flops, ...) that are constant in each are taken if `subjects` is
+            not given.
         items, subjects : frames
             Columns as in `Responses.items` and `.subjects`, all but the name optional; other columns of items
             go to `metadata`.
         choices : frame
             subject, item, log_p (list, natural logarithms), perhaps benchmark, condition, trial.
         kind : str, {outcome: kind} or {benchmark: {outcome: kind}}
-            "binary", "counts", "probability" or "aggregate". Left out, n_samples declares counts, and values that
-            are all 0 or 1 declare binary; anything else must be said.
+            "binary", "counts", "probability" or "aggregate". Left out, n_samples declares counts, and values
+            that are all 0 or 1 declare binary; anything else must be said.
         log_p_unit : float
             What one unit of log_p is in nats, if it is stored in units (then also the resolution).
         origins : {table: Origin}
@@ -120,77 +101,16 @@ class Responses:
         DataError
             The tables do not hold what they should; the message names the place.
         """
-        if responses is None and choices is None:
-            raise DataError("expected a table of responses, or of log-likelihoods of choices, found neither.")
-        origin = {name: Origin(name) for name in ("responses", "items", "subjects", "choices")} | dict(
-            origins or {}
-        )
-        unread: list[Unread] = []
-        ignored: list[str] = []
-        notes: list[str] = []
-        subjects_given = subjects
-
-        given = None if items is None else read_item_names(items, origin["items"])
-        kinds: KindOf = {}
-        table = pl.DataFrame(schema=RESPONSES)
-        if responses is not None:
-            table, kinds = read_responses(responses, given, kind, origin["responses"], unread, ignored, notes)
-            if subjects is None:
-                subjects, lifted = lift_subjects(
-                    responses.with_columns(subject=table["subject"]), origin["responses"]
-                )
-                ignored = [name for name in ignored if name.removeprefix("responses.") not in lifted]
-        log_p = None
-        if choices is not None:
-            log_p = read_choices(choices, given, log_p_unit, origin["choices"], unread, ignored)
-
-        asked = pl.concat([t.select("item", "benchmark") for t in (table, log_p) if t is not None])
-        asked = asked.unique(maintain_order=True)
-        if given is not None:
-            homes = place_in_benchmarks(given, asked, origin["items"])
-            clashing = clashing_benchmarks(
-                pl.concat([homes.select("item", "benchmark"), asked]).unique(maintain_order=True)
-            )
-        else:
-            homes, clashing = None, clashing_benchmarks(asked)
-        if clashing:
-            notes.append(f"items of {listed(clashing, 3)} share ids; renamed to 'benchmark:item'")
-            table, asked = prefix_items(table, clashing), prefix_items(asked, clashing)
-            homes = None if homes is None else prefix_items(homes, clashing)
-            log_p = None if log_p is None else prefix_items(log_p, clashing)
-        item_table = conform_items(homes, asked, origin["items"], notes)
-
-        answering = [table.filter(pl.col("response").is_not_null())["subject"]]
-        named = [table["subject"]]
-        if log_p is not None:
-            item_table = with_widths(item_table, log_p)
-            check_gold(log_p, item_table, origin["items"])
-            answering.append(log_p.filter(pl.col("log_p").is_not_null())["subject"])
-            named.append(log_p["subject"])
-        answered, everybody = (pl.concat(parts).unique(maintain_order=True) for parts in (answering, named))
-        mute = everybody.filter(~everybody.is_in(answered.implode()))
-        if len(mute):
-            where = origin["responses" if responses is not None else "choices"]
-            raise DataError(
-                f"{where.at()}: expected a response of every subject, but all scores of {len(mute):,} of "
-                f"{len(everybody):,} subjects are missing (first: {listed(mute, 3)}). Leave these subjects out."
-            )
-        subject_table = conform_subjects(subjects, answered, origin["subjects"], ignored, notes)
-        given_tables = {
-            "responses": responses,
-            "choices": choices,
-            "items": items,
-            "subjects": subjects_given,
-        }
-        report = ReadReport(
-            sources=tuple(origin[name].name for name, frame in given_tables.items() if frame is not None),
-            n_rows=table.height + (0 if log_p is None else log_p.height),
-            unread=tuple(unread),
-            ignored=tuple(ignored),
-            notes=tuple(notes),
-        )
+        frames = {"responses": responses, "choices": choices, "items": items, "subjects": subjects}
+        parts = assemble(frames, kind=kind, log_p_unit=log_p_unit, origins=origins or {})
         return cls(
-            item_table, subject_table, kinds, report, log_p_unit, table.select(RESPONSES.names()), None, log_p
+            items=parts.items,
+            subjects=parts.subjects,
+            kinds=parts.kinds,
+            read_report=parts.report,
+            resolution=log_p_unit,
+            _table=parts.table,
+            _choices=parts.choices,
         )
 
     @classmethod
@@ -222,47 +142,40 @@ class Responses:
         DataError
             As `from_frames`.
         """
-        row_names, column_names = _names_of(subjects, "subject"), _names_of(items, "item")
-        matrix, unread, notes = matrix_from_array(
+        account = Account()
+        matrix = matrix_from_array(
             values,
-            subjects=row_names,
-            items=column_names,
+            subjects=_names_of(subjects, "subject"),
+            items=_names_of(items, "item"),
             n_samples=n_samples,
             benchmark=benchmark,
             kind=kind,
+            account=account,
         )
-        item_frame = None if not isinstance(items, pl.DataFrame) else read_item_names(items, Origin("items"))
-        ignored: list[str] = []
-        kept = list(notes)
-        asked = pl.DataFrame({"item": matrix.items.tolist(), "benchmark": [benchmark] * matrix.n_items}, schema=
-                             {"item": pl.String, "benchmark": pl.String})  # fmt: skip
-        item_table = conform_items(
-            None if item_frame is None else item_frame.with_columns(benchmark=pl.lit(benchmark)),
-            asked,
-            Origin("items"),
-            kept,
+        asked = pl.DataFrame({"item": matrix.items.astype(str), "benchmark": matrix.benchmarks.astype(str)})
+        item_frame = None
+        if isinstance(items, pl.DataFrame):
+            item_frame = read_item_names(items, Origin("items")).with_columns(benchmark=pl.lit(benchmark))
+        item_table = conform_items(item_frame, asked, Origin("items"), account)
+        answering = pl.Series("subject", matrix.subjects.astype(str))
+        subject_frame = subjects if isinstance(subjects, pl.DataFrame) else None
+        whole = cls(
+            items=item_table,
+            subjects=conform_subjects(subject_frame, answering, Origin("subjects"), account),
+            kinds={(benchmark, DEFAULT_OUTCOME): "aggregate" if kind == "aggregate" else matrix.kind},
+            read_report=account.report(sources=["values"], n_rows=matrix.observed),
+            _matrix=replace(matrix, chance=with_chance(item_table)["chance"].to_numpy()),
         )
-        subject_table = conform_subjects(
-            subjects if isinstance(subjects, pl.DataFrame) else None,
-            pl.Series("subject", matrix.subjects.tolist(), dtype=pl.String),
-            Origin("subjects"),
-            ignored,
-            kept,
-        )
-        matrix = replace(matrix, chance=_with_chance(item_table)["chance"].to_numpy())
-        report = ReadReport(("matrix",), matrix.observed, tuple(unread), tuple(ignored), tuple(kept))
-        kinds = {(benchmark, DEFAULT_OUTCOME): kind if kind == "aggregate" else matrix.kind}
-        whole = cls(item_table, subject_table, kinds, report, None, None, matrix)
-        # A matrix of benchmark means is no matrix for calibration: it lives as a table only.
+        # A matrix of benchmark means is none for calibration: it lives as a table only.
         return replace(whole, _table=whole.responses, _matrix=None) if kind == "aggregate" else whole
 
     @cached_property
     def responses(self) -> pl.DataFrame:
-        """The long table: subject, item, benchmark, outcome, condition, trial, response, n_samples, n_correct."""
+        """The long table, a row a trial, with the columns of the schema (built on demand from an array)."""
         if self._table is not None:
             return self._table.select(RESPONSES.names())
         assert self._matrix is not None  # one of the two is always there
-        return _long(self._matrix, self.items["benchmark"][0])
+        return long_table(self._matrix)
 
     @property
     def choices(self) -> pl.DataFrame | None:
@@ -309,13 +222,14 @@ class Responses:
         condition: OneOrMore = None,
         subjects: OneOrMore | pl.Expr = None,
     ) -> Responses:
-        """Keep some outcomes, benchmarks, conditions and subjects; items and subjects left without a row go too.
+        """Keep some outcomes, benchmarks, conditions, subjects; items and subjects left without a row go too.
 
         Parameters
         ----------
         outcome : str or list of str
-            Also one that is computed from log-likelihoods of choices ("acc", "acc_norm", "p_vocab", "p_choices",
-            "p_vocab_per_char", "p_choices_per_char"); those themselves are kept only if `outcome` is left out.
+            Also one that is computed from log-likelihoods of choices ("acc", "acc_norm", "p_vocab",
+            "p_choices", "p_vocab_per_char", "p_choices_per_char"); these themselves are kept only if
+            `outcome` is left out.
         benchmark, condition : str or list of str
         subjects : str, list of str, or polars expression over `.subjects`, e.g. ``pl.col("flops") < 1e12``
 
@@ -327,7 +241,7 @@ class Responses:
         kept = self
         if benchmark is not None:
             wanted = _known(benchmark, self.items["benchmark"].unique(maintain_order=True), "benchmark")
-            kept = kept._filtered(pl.col("benchmark").is_in(wanted), items=pl.col("benchmark").is_in(wanted))
+            kept = kept._filtered(pl.col("benchmark").is_in(wanted))
         if condition is not None:
             there = kept.outcomes["conditions"].explode().unique(maintain_order=True)
             kept = kept._filtered(pl.col("condition").is_in(_known(condition, there, "condition")))
@@ -365,7 +279,7 @@ class Responses:
         """
         if benchmark is not None:
             return self.select(benchmark=benchmark).to_matrix(items=items)
-        columns = _with_chance(self.items)
+        columns = with_chance(self.items)
         if items is not None:
             wanted = pl.DataFrame({"item": list(items)}, schema={"item": pl.String})
             columns = wanted.join(columns, on="item", how="left", maintain_order="left").with_columns(
@@ -395,21 +309,24 @@ class Responses:
             conditions = group["conditions"][0].to_list()
             if len(conditions) > 1:
                 raise DataError(
-                    f"outcome {group['outcome'][0]!r} of benchmark {key[0]!r} was observed under several conditions: "
+                    f"outcome {group['outcome'][0]!r} of benchmark {key[0]!r} was observed under several "
+                    "conditions: "
                     f"{listed(conditions)}. Choose one, e.g. responses.select(condition={conditions[0]!r})."
                 )
         kinds = set(there["kind"])
         if "aggregate" in kinds:
             first = there.filter(pl.col("kind") == "aggregate").row(0)
             raise DataError(
-                f"outcome {first[1]!r} of benchmark {first[0]!r} is an aggregate: a benchmark mean cannot calibrate "
+                f"outcome {first[1]!r} of benchmark {first[0]!r} is an aggregate: a benchmark mean cannot "
+                "calibrate "
                 "items, which needs responses to single items. Aggregates serve the classical laws."
             )
         if kinds == {"binary", "counts"}:
             return "counts"
         if len(kinds) > 1:
             raise DataError(
-                f"the benchmarks have outcomes of unlike kinds ({listed(sorted(kinds))}), which no single matrix holds. "
+                f"the benchmarks have outcomes of unlike kinds ({listed(sorted(kinds))}), which no single "
+                "matrix holds. "
                 f"Take them one by one, e.g. responses.select(benchmark={there['benchmark'][0]!r})."
             )
         # Items asked for that nobody answered make an empty matrix of any kind.
@@ -440,7 +357,9 @@ class Responses:
             self.items.write_parquet(new / "items.parquet")
             self.subjects.write_parquet(new / "subjects.parquet")
             if self._choices is not None:
-                _in_units(self._choices, self.resolution).write_parquet(new / "choices.parquet")
+                in_units(self._choices.select(CHOICES.names()), self.resolution).write_parquet(
+                    new / "choices.parquet"
+                )
             (new / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
 
     def __repr__(self) -> str:
@@ -465,10 +384,8 @@ class Responses:
             seen.append(self._choices.filter(pl.col("log_p").is_not_null()).select("subject", "item"))
         return pl.concat(seen).unique().height / max(pairs, 1)
 
-    def _filtered(
-        self, rows: pl.Expr, *, items: pl.Expr | None = None, subjects: list[str] | None = None
-    ) -> Responses:
-        """Keep the rows of an expression over the key's columns, and the items and subjects that still occur."""
+    def _filtered(self, rows: pl.Expr, *, subjects: list[str] | None = None) -> Responses:
+        """Keep the rows of an expression over the key, and the items and subjects that still occur."""
         if self._matrix is not None:
             matrix = self._matrix
             if subjects is not None:
@@ -523,13 +440,6 @@ class Responses:
         return replace(self, items=items, subjects=subjects, kinds=kinds, _table=table, _choices=choices)
 
 
-def _with_chance(items: pl.DataFrame) -> pl.DataFrame:
-    """Give item, benchmark, chance: as stated, else correct choices over choices, else 0."""
-    n_correct = pl.coalesce(pl.col("gold").list.len(), 1)
-    guessing = pl.when(pl.col("n_options") > 0).then(n_correct / pl.col("n_options"))
-    return items.select("item", "benchmark", chance=pl.coalesce("chance", guessing, 0.0))
-
-
 def _known(wanted: str | Sequence[str], there: pl.Series, what: str) -> list[str]:
     names = [wanted] if isinstance(wanted, str) else list(wanted)
     known = set(there)
@@ -553,44 +463,3 @@ def _names_of(names: Sequence[str] | pl.DataFrame | None, what: str) -> list[str
             raise DataError(f"{what}s: expected a column {what!r}, found {listed(names.columns)}.")
         return names[what].cast(pl.String).to_list()
     return None if names is None else [str(name) for name in names]
-
-
-def _long(matrix: ResponseMatrix, benchmark: str) -> pl.DataFrame:
-    """Write a matrix of one benchmark out as a long table of its observed cells."""
-    if matrix.is_sparse:
-        cells = matrix.values.tocoo()
-        row, column, value = cells.row, cells.col, cells.data
-        n = matrix.trials.tocoo().data
-    else:
-        seen = np.ones(matrix.values.shape, bool) if isinstance(matrix.trials, int) else matrix.trials > 0
-        row, column = np.nonzero(seen)
-        value = matrix.values[row, column]
-        n = np.full(len(row), matrix.trials) if isinstance(matrix.trials, int) else matrix.trials[row, column]
-    counts = matrix.kind == "counts"
-    value = value.astype(np.float64)
-    return pl.DataFrame(
-        {
-            "subject": pl.Series(matrix.subjects.tolist(), dtype=pl.String).gather(row),
-            "item": pl.Series(matrix.items.tolist(), dtype=pl.String).gather(column),
-            "benchmark": pl.Series([benchmark]).new_from_index(0, len(row)),
-            "outcome": pl.Series([DEFAULT_OUTCOME]).new_from_index(0, len(row)),
-            "condition": pl.Series([DEFAULT_CONDITION]).new_from_index(0, len(row)),
-            "trial": np.zeros(len(row), np.int64),
-            "response": value / n if counts else value,
-            "n_samples": n.astype(np.int64)
-            if counts
-            else pl.Series([None], dtype=pl.Int64).new_from_index(0, len(row)),
-            "n_correct": value.astype(np.int64)
-            if counts
-            else pl.Series([None], dtype=pl.Int64).new_from_index(0, len(row)),
-        },
-        schema=RESPONSES,
-    )
-
-
-def _in_units(choices: pl.DataFrame, unit: float | None) -> pl.DataFrame:
-    """Write log-likelihoods as whole units of their resolution, so that the same numbers come back."""
-    if unit is None:
-        return choices
-    units = pl.element() / unit
-    return choices.with_columns(pl.col("log_p").list.eval(units.round().cast(pl.Int32)))

@@ -1,0 +1,55 @@
+"""Measure language models with item response theory; turn the measurements into scaling laws and decisions."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from irsl._version import __version__
+
+if TYPE_CHECKING:
+    from irsl import ladder
+    from irsl.ability import information, measure
+    from irsl.calibration import Calibration, ItemBank, calibrate
+    from irsl.errors import DataError, IrslError
+    from irsl.readers import read
+    from irsl.responses import Responses
+
+# A name is imported when it is first used, so that `import irsl` takes milliseconds (PEP 562).
+_HOME = {
+    "Calibration": "irsl.calibration",
+    "DataError": "irsl.errors",
+    "IrslError": "irsl.errors",
+    "ItemBank": "irsl.calibration",
+    "Responses": "irsl.responses",
+    "calibrate": "irsl.calibration",
+    "information": "irsl.ability",
+    "measure": "irsl.ability",
+    "read": "irsl.readers",
+}
+
+__all__ = [
+    "Calibration",
+    "DataError",
+    "IrslError",
+    "ItemBank",
+    "Responses",
+    "__version__",
+    "calibrate",
+    "information",
+    "ladder",
+    "measure",
+    "read",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ladder":
+        return import_module("irsl.ladder")
+    if name not in _HOME:
+        raise AttributeError(f"module 'irsl' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

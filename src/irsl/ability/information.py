@@ -1,0 +1,59 @@
+"""Fisher information of items about ability."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+
+from irsl.calibration.bank import ItemBank
+from irsl.errors import DataError
+from irsl.likelihoods import Beta, Binomial, Likelihood
+from irsl.likelihoods.base import Array
+
+
+def information(ability: ArrayLike, bank: ItemBank, *, likelihood: str | Likelihood | None = None) -> Array:
+    """Fisher information of one response to each item about each ability.
+
+    a^2 P'^2 / (P (1 - P)) for a Bernoulli trial with P' = dP / d eta, of which a binomial count of n holds n times as
+    much; a^2 (phi mu (1 - mu))^2 (trigamma(mu phi) + trigamma((1 - mu) phi)) for a Beta response.
+
+    Parameters
+    ----------
+    ability : (n_abilities,) float64
+        In standard deviations of the calibration population.
+    bank : ItemBank
+    likelihood : {"bernoulli", "binomial", "beta"} or Likelihood, optional
+        Default: the one that each scale was calibrated with. "beta" by name takes the scale's precision.
+
+    Returns
+    -------
+    (n_abilities, n_items) float64, in ability**-2
+
+    Raises
+    ------
+    DataError
+        An ability is not finite; the message gives the first index.
+    ValueError
+        An unknown likelihood.
+    """
+    theta = np.atleast_1d(np.asarray(ability, dtype=np.float64))
+    if not np.isfinite(theta).all():
+        raise DataError(f"abilities must be finite; number {int(np.argmin(np.isfinite(theta)))} (from 0) is not")
+    result = np.empty((theta.size, len(bank)))
+    for scale in bank.scales:
+        index = np.flatnonzero((bank.items["scale"] == scale.scale).to_numpy())
+        chosen = scale.response_likelihood()
+        if isinstance(likelihood, str):
+            if likelihood not in ("bernoulli", "binomial", "beta"):
+                raise ValueError(f"likelihood {likelihood!r} is not supported; choose bernoulli, binomial or beta")
+            if likelihood == "beta" and not isinstance(chosen, Beta):
+                raise ValueError(f"scale {scale.scale!r} has no precision; pass likelihood=Beta(precision)")
+            chosen = chosen if likelihood == "beta" else Binomial(likelihood)
+        elif likelihood is not None:
+            chosen = likelihood
+        items = bank.select(items=bank.items["item"].gather(pl.Series(index)).to_list()).parameters()
+        eta = items.eta(theta)
+        d_natural, _, d_mean = chosen.slopes(eta, items.guessing[:, None])
+        result[:, index] = (items.discrimination[:, None] ** 2 * d_natural * d_mean).T
+    return result
