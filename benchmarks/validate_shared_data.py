@@ -2,8 +2,8 @@
 
     IRSL_TEST_DATA=path/to/data python benchmarks/validate_shared_data.py
 
-The data are not part of the project; its tests use synthetic twins of their schemas. A set whose columns do not
-declare the kind of its outcome has it stated here.
+The data are not part of the project; its tests use synthetic twins of their schemas. A set whose columns do
+not declare the kind of its outcome has it stated here.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ def main() -> int:
         read = time.perf_counter()
         try:
             matrix = responses.to_matrix()
-            shape = f"{matrix.n_subjects} x {matrix.n_items} {'sparse' if matrix.is_sparse else 'dense'} {matrix.kind}"
+            storage = "sparse" if matrix.is_sparse else "dense"
+            shape = f"{matrix.n_subjects} x {matrix.n_items} {storage} {matrix.kind}"
             share = f"{100 * matrix.observed / (matrix.n_subjects * matrix.n_items):.1f} %"
         except DataError as error:
-            shape, share = str(error).split(":")[0].split(",")[0][:60], ""
+            shape, share = f"refused: {str(error).split(':')[0]}", ""
         done = time.perf_counter()
         kinds = "/".join(sorted(set(responses.outcomes["kind"])))
         print(

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from irsl.errors import DataError
 from irsl.readers import at_rest, table
 from irsl.responses import Responses
 from irsl.responses.observed import DeclaredKind
 
-_READERS = (at_rest, table)
+
+class Reader(Protocol):
+    """A module that reads one format."""
+
+    SUPPORTED: str
+
+    def sniff(self, path: Path) -> bool:
+        """Whether this looks like the reader's format."""
+
+    def read(self, path: Path, *, kind: DeclaredKind) -> Responses:
+        """Read it, or raise DataError."""
+
+
+_READERS: tuple[Reader, ...] = (at_rest, table)
 
 
 def read(path: str | Path, *, kind: DeclaredKind = None) -> Responses:

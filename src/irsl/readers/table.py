@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 
 import polars as pl
 
-from irsl.errors import DataError, listed, nearest
+from irsl.errors import DataError, listed
 from irsl.readers.parquet import read_parquet
 from irsl.responses import Responses
 from irsl.responses.observed import DeclaredKind
 from irsl.responses.origin import Origin
-from irsl.responses.schema import RESPONSES
+from irsl.responses.scores import number_in
 
 SUPPORTED = "a long or wide table as .parquet, .csv or .tsv"
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
+# What polars makes of a column name that it has met before.
+_RENAMED = re.compile(r"_duplicated_\d+$")
 _LONG = ("item", "response", "n_correct", "outcome", "benchmark")
 
 
@@ -53,6 +57,14 @@ def _load(path: Path) -> tuple[pl.DataFrame, Callable[[int], str]]:
         raise DataError(
             f"{path.name}: expected a table of comma-separated values, found none ({error})."
         ) from error
+    twice = [
+        name for name in frame.columns if (stem := _RENAMED.sub("", name)) != name and stem in frame.columns
+    ]
+    if twice:
+        raise DataError(
+            f"{path.name}, line 1: expected each column once, found {_RENAMED.sub('', twice[0])!r} more than "
+            "once."
+        )
     return frame, lambda row: f"line {row + 2}"
 
 
@@ -68,49 +80,38 @@ def _read_wide(frame: pl.DataFrame, name: str, place: Callable[[int], str], kind
         rows = (frame[subject] == twice).arg_true()
         raise DataError(
             f"{name}: a wide table has one row a subject; {twice!r} has {len(rows)} (first: {place(rows[0])} "
-            "and "
-            f"{place(rows[1])}). For a long table the columns subject, item, response are needed; "
+            f"and {place(rows[1])}). For a long table the columns subject, item, response are needed; "
             f"found {listed(frame.columns)}{_hint(frame.columns)}."
         )
+    readable = frame.select(number_in(item, frame[item].dtype).is_not_null().any() for item in items).row(0)
+    if not all(readable):
+        empty = items[readable.index(False)]
+        cells = frame[empty].cast(pl.String, strict=False).drop_nulls()
+        seen = f"the first cell holds {cells[0]!r}" if len(cells) else "every cell is empty"
+        raise DataError(
+            f"{name}, column {empty!r}: expected scores of an item, found none; {seen}. In a wide table "
+            "every "
+            "column after the first is an item: leave this one out. For a long table the columns subject, "
+            "item, "
+            f"response are needed{_hint(frame.columns)}."
+        )
+    numeric = all(frame[item].dtype.is_numeric() for item in items)
+    scores = frame.select(items if numeric else pl.col(items).cast(pl.String))
     n_rows = frame.height
-    scores = (
-        frame.select(pl.all().exclude(subject).cast(pl.String, strict=False))
-        if _mixed(frame, items)
-        else frame.select(items)
-    )
-    long = scores.with_columns(frame[subject].cast(pl.String).alias("\0subject")).unpivot(
-        index="\0subject", variable_name="item", value_name="response"
+    long = scores.unpivot(variable_name="item", value_name="response").with_columns(
+        subject=frame[subject].gather(pl.int_range(n_rows * len(items), eager=True) % n_rows)
     )
 
     def cell(row: int) -> str:
         return f"{place(row % n_rows)}, column {items[row // n_rows]!r}"
 
-    responses = Responses.from_frames(
-        long.rename({"\0subject": "subject"}),
-        kind=kind,
-        origins={"responses": Origin(name, cell, column_is_item=True)},
+    return Responses.from_frames(
+        long, kind=kind, origins={"responses": Origin(name, cell, column_is_item=True)}
     )
-    observed = responses.responses.filter(pl.col("response").is_not_null())["item"]
-    empty = responses.items["item"].filter(~responses.items["item"].is_in(observed.unique().implode()))
-    if len(empty):
-        cells = frame[empty[0]].cast(pl.String, strict=False).drop_nulls()
-        seen = f"the first cell holds {cells[0]!r}" if len(cells) else "every cell is empty"
-        raise DataError(
-            f"{name}, column {empty[0]!r}: expected scores of an item, found none; {seen}. In a wide table "
-            "every column "
-            "after the first is an item: leave this one out. For a long table the columns "
-            f"{listed(RESPONSES)} "
-            f"are known, subject, item and response needed{_hint(frame.columns)}."
-        )
-    return responses
-
-
-def _mixed(frame: pl.DataFrame, items: list[str]) -> bool:
-    return any(frame[name].dtype == pl.String for name in items)
 
 
 def _hint(columns: list[str]) -> str:
     for name in ("item", "response", "subject"):
-        if name not in columns and (hint := nearest(name, columns)):
-            return hint
+        if name not in columns and (close := get_close_matches(name, columns, n=1)):
+            return f"; is {close[0]!r} meant for {name!r}?"
     return ""

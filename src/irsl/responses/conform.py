@@ -56,27 +56,54 @@ def names(frame: pl.DataFrame, column: str, origin: Origin) -> pl.Series:
     return text
 
 
+def null_column(name: str, dtype: pl.DataType, height: int) -> pl.Series:
+    """Make a column of nothing but nulls."""
+    return pl.Series(name, [None], dtype=dtype).new_from_index(0, height)
+
+
+def loosely_cast(column: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Cast a column, null where a value does not fit; a number becomes a list of one if need be."""
+    if isinstance(column.dtype, pl.Array):
+        column = column.arr.to_list()
+    if isinstance(dtype, pl.List) and not isinstance(column.dtype, pl.List):
+        single = column.cast(dtype.inner, strict=False).to_frame("single")
+        return single.select(
+            pl.when(pl.col("single").is_not_null()).then(pl.concat_list("single"))
+        ).to_series()
+    try:
+        if column.dtype == pl.String and dtype == pl.Date:
+            return column.str.to_date(strict=False)
+        return column.cast(dtype, strict=False)
+    except pl.exceptions.InvalidOperationError:
+        return null_column(column.name, dtype, len(column))
+
+
 def typed(column: pl.Series, dtype: pl.DataType, origin: Origin) -> pl.Series:
     """Cast a column to its type, naming the first value that does not fit."""
     if column.dtype == dtype:
         return column
-    source = column
-    if isinstance(column.dtype, pl.Array):
-        source = column.arr.to_list()
-    if isinstance(dtype, pl.List) and not isinstance(source.dtype, pl.List):
-        source = source.cast(dtype.inner, strict=False).reshape((-1, 1)).arr.to_list()
-        source = pl.select(pl.when(column.is_not_null()).then(pl.lit(source))).to_series()
-    cast = source.cast(dtype, strict=False)
+    cast = loosely_cast(column, dtype)
     lost = cast.is_null() & column.is_not_null()
     if column.dtype == pl.String:
         lost &= column.str.strip_chars() != ""
     if lost.any():
         row = lost.arg_true()[0]
         raise DataError(
-            f"{origin.at(row, column.name)}: expected {dtype}, found {column[row]!r} "
+            f"{origin.at(row, column.name)}: expected {_WORDS.get(dtype, str(dtype))}, found {column[row]!r} "
             f"({lost.sum():,} of {len(column):,} rows). Correct the value or rename the column."
         )
     return cast.alias(column.name)
+
+
+_WORDS = {
+    pl.Int64(): "a whole number",
+    pl.Float64(): "a number",
+    pl.String(): "text",
+    pl.Date(): "a date as 2024-12-31",
+    pl.List(pl.Int64()): "a whole number or a list of them",
+    pl.List(pl.Float64()): "a list of numbers",
+    pl.List(pl.String()): "a list of texts",
+}
 
 
 def conform(frame: pl.DataFrame, schema: pl.Schema, origin: Origin) -> pl.DataFrame:
@@ -86,7 +113,7 @@ def conform(frame: pl.DataFrame, schema: pl.Schema, origin: Origin) -> pl.DataFr
         if name in frame.columns:
             columns.append(typed(frame[name], dtype, origin))
         else:
-            columns.append(pl.Series(name, [None], dtype=dtype).new_from_index(0, frame.height))
+            columns.append(null_column(name, dtype, frame.height))
     return pl.DataFrame(columns)
 
 

@@ -9,6 +9,7 @@ import polars as pl
 from irsl.errors import DataError, listed, nearest
 from irsl.responses.conform import (
     names,
+    null_column,
     rename_aliases,
     require_columns,
     require_rows,
@@ -103,20 +104,23 @@ def _numbers(table: pl.DataFrame, origin: Origin, account: Account, counted: boo
     counts = []
     for name in ("n_samples", "n_correct"):
         if name not in table.columns:
-            counts.append(pl.Series(name, [None], dtype=pl.Int64).new_from_index(0, table.height))
+            counts.append(null_column(name, pl.Int64(), table.height))
             continue
         values, reasons = parse_numbers(table[name])
         lost = pl.select(pl.when(reasons != MISSING).then(reasons)).to_series()
         account.unread += unread_cells(table[name], lost, name, origin)
         counts.append(_whole(table, name, values, origin))
-    if "response" not in table.columns:
-        return [pl.Series("response", [None], dtype=pl.Float64).new_from_index(0, table.height), *counts]
-    values, reasons = parse_numbers(table["response"])
+    raw = (
+        table["response"]
+        if "response" in table.columns
+        else null_column("response", pl.Float64(), table.height)
+    )
+    values, reasons = parse_numbers(raw)
     if not counted:
-        require_readable(values, table["response"], "response", origin)
+        require_readable(values, raw, "response", origin)
     has_counts = counts[0].is_not_null() & counts[1].is_not_null()
     lost = pl.select(pl.when(~has_counts | (reasons != MISSING)).then(reasons)).to_series()
-    account.unread += unread_cells(table["response"], lost, "response", origin)
+    account.unread += unread_cells(raw, lost, "response", origin)
     return [values.alias("response"), *counts]
 
 
@@ -245,7 +249,7 @@ def _checked(table: pl.DataFrame, kinds: KindOf, origin: Origin, account: Accoun
     _refuse(table, off, origin, "response", "n_correct / n_samples", value,
             "Leave the column response out, or correct the counts.")  # fmt: skip
     uncounted = counts & (n.is_null() | k.is_null() | (n == 0).fill_null(False))
-    lost = uncounted & (value.is_not_null() | n.is_not_null() | k.is_not_null())
+    lost = uncounted & (value.is_not_null() | (n == 0).fill_null(False))
     if lost.any():
         row = lost.arg_true()[0]
         account.unread.append(

@@ -12,6 +12,12 @@ MISSING_WORDS = ("", "na", "n/a", "null", "none", "nan")
 MISSING, INFINITE, UNREADABLE = "missing", "infinite", "unreadable text"
 
 
+def number_in(column: str, dtype: pl.DataType) -> pl.Expr:
+    """Express the finite number in each cell of a column of scores; null where there is none."""
+    value = _value(pl.col(column), dtype)
+    return pl.when(value.is_finite()).then(value).alias(column)
+
+
 def parse_numbers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     """Read a column of scores tolerantly.
 
@@ -25,29 +31,29 @@ def parse_numbers(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     reasons : (n_rows,) String, why a value is null; null where it is not
     """
     raw = pl.col("raw")
-    text = raw.str.strip_chars().str.to_lowercase()
+    value = _value(raw, column.dtype)
     if column.dtype == pl.String:
-        value = (
-            pl.when(text == "true").then(1.0).when(text == "false").then(0.0)
-            .otherwise(text.cast(pl.Float64, strict=False))
-        )  # fmt: skip
-        missing = raw.is_null() | text.is_in(MISSING_WORDS)
+        missing = raw.is_null() | raw.str.strip_chars().str.to_lowercase().is_in(MISSING_WORDS)
     else:
-        value = raw.cast(pl.Float64, strict=False)
         missing = raw.is_null() | value.is_nan()
-    number = pl.col("value")
-    read = (
-        column.to_frame("raw")
-        .with_columns(value=value, missing=missing)
-        .select(
-            reason=pl.when("missing").then(pl.lit(MISSING))
-            .when(number.is_infinite()).then(pl.lit(INFINITE))
-            .when(number.is_null() | number.is_nan()).then(pl.lit(UNREADABLE)),
-            value=number,
-        )
-        .with_columns(value=pl.when(pl.col("reason").is_null()).then("value"))
-    )  # fmt: skip
+    read = column.to_frame("raw").select(
+        number_in("raw", column.dtype).alias("value"),
+        reason=pl.when(missing)
+        .then(pl.lit(MISSING))
+        .when(value.is_infinite())
+        .then(pl.lit(INFINITE))
+        .when(value.is_null() | value.is_nan())
+        .then(pl.lit(UNREADABLE)),
+    )
     return read["value"], read["reason"]
+
+
+def _value(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if dtype != pl.String:
+        return raw.cast(pl.Float64, strict=False)
+    text = raw.str.strip_chars().str.to_lowercase()
+    number = text.cast(pl.Float64, strict=False)
+    return pl.when(text == "true").then(1.0).when(text == "false").then(0.0).otherwise(number)
 
 
 def unread_cells(raw: pl.Series, reasons: pl.Series, column: str, origin: Origin) -> list[Unread]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import polars as pl
 
 from irsl.errors import DataError, listed
-from irsl.responses.conform import conform, names, rename_aliases, require_columns, require_unique
+from irsl.responses.conform import (
+    conform,
+    loosely_cast,
+    names,
+    rename_aliases,
+    require_columns,
+    require_unique,
+)
 from irsl.responses.origin import Origin
 from irsl.responses.report import Account
 from irsl.responses.schema import SUBJECTS
@@ -71,7 +78,7 @@ def lift_subjects(responses: pl.DataFrame, account: Account) -> pl.DataFrame | N
         column = responses.group_by("subject", maintain_order=True).agg(
             n=values.n_unique(), value=values.first()
         )
-        typed = column["value"].cast(SUBJECTS[name], strict=False)
+        typed = loosely_cast(column["value"], SUBJECTS[name])
         if (column["n"] <= 1).all() and typed.null_count() == column["value"].null_count():
             lifted.append(typed.alias(name))
             account.ignored.remove(f"responses.{name}")

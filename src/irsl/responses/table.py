@@ -56,8 +56,8 @@ class Responses:
     kinds: Mapping[tuple[str, str], str]
     read_report: ReadReport
     resolution: float | None = None
-    # Either a table (with `logit` beside the columns of RESPONSES where it is known) or, so that a large array
-    # never becomes a long table unless asked, a matrix.
+    # Either a table (with `logit` beside the columns of RESPONSES where it is known), or a matrix, so that a
+    # large array becomes a long table only when asked.
     _table: pl.DataFrame | None = None
     _matrix: ResponseMatrix | None = None
     _choices: pl.DataFrame | None = None
@@ -199,20 +199,13 @@ class Responses:
                 conditions=pl.col("condition").unique(maintain_order=True), n_rows=pl.len().cast(pl.Int64)
             )
         kinds = [self.kinds[key] for key in groups.select("benchmark", "outcome").iter_rows()]
-        recorded = (
-            groups.with_columns(kind=pl.Series(kinds, dtype=pl.String))
-            .select(OUTCOMES.names())
-            .cast(dict(OUTCOMES))
-        )  # type: ignore[arg-type]
+        recorded = groups.with_columns(kind=pl.Series(kinds, dtype=pl.String))
+        recorded = recorded.select(OUTCOMES.names()).cast(OUTCOMES)
         if self._choices is None:
             return recorded
         computed = computable(self._choices, self.items)
-        return pl.concat(
-            [
-                recorded,
-                computed.join(recorded, on=["benchmark", "outcome"], how="anti", maintain_order="left"),
-            ]
-        )
+        computed = computed.join(recorded, on=["benchmark", "outcome"], how="anti", maintain_order="left")
+        return pl.concat([recorded, computed])
 
     def select(
         self,
@@ -282,6 +275,9 @@ class Responses:
         columns = with_chance(self.items)
         if items is not None:
             wanted = pl.DataFrame({"item": list(items)}, schema={"item": pl.String})
+            if wanted["item"].is_duplicated().any():
+                twice = wanted["item"].filter(wanted["item"].is_duplicated())[0]
+                raise DataError(f"to_matrix: expected each item once, found {twice!r} more than once.")
             columns = wanted.join(columns, on="item", how="left", maintain_order="left").with_columns(
                 pl.col("benchmark").fill_null(""), pl.col("chance").fill_null(0.0)
             )
@@ -299,7 +295,23 @@ class Responses:
     def _only_kind(self, benchmarks: list[str]) -> str:
         """Find the kind of a matrix, refusing several outcomes, conditions or unlike kinds."""
         there = self.outcomes.filter(pl.col("benchmark").is_in(benchmarks))
+        if self._choices is not None:
+            barren = self._choices["benchmark"].unique(maintain_order=True)
+            barren = barren.filter(barren.is_in(benchmarks) & ~barren.is_in(there["benchmark"].implode()))
+            if len(barren):
+                raise DataError(
+                    f"benchmark {barren[0]!r} has log-likelihoods of choices, but items.gold does not say "
+                    "which "
+                    "choice is correct. Add gold to the table of items."
+                )
         for key, group in there.group_by("benchmark", maintain_order=True):
+            if set(group["kind"]) == {"aggregate"}:
+                raise DataError(
+                    f"outcome {group['outcome'][0]!r} of benchmark {key[0]!r} is an aggregate: a benchmark "
+                    "mean "
+                    "cannot calibrate items, which needs responses to single items. Aggregates serve the "
+                    "classical laws."
+                )
             if group.height > 1:
                 names = group["outcome"].to_list()
                 raise DataError(
@@ -310,24 +322,17 @@ class Responses:
             if len(conditions) > 1:
                 raise DataError(
                     f"outcome {group['outcome'][0]!r} of benchmark {key[0]!r} was observed under several "
-                    "conditions: "
-                    f"{listed(conditions)}. Choose one, e.g. responses.select(condition={conditions[0]!r})."
+                    f"conditions: {listed(conditions)}. Choose one, e.g. "
+                    f"responses.select(condition={conditions[0]!r})."
                 )
         kinds = set(there["kind"])
-        if "aggregate" in kinds:
-            first = there.filter(pl.col("kind") == "aggregate").row(0)
-            raise DataError(
-                f"outcome {first[1]!r} of benchmark {first[0]!r} is an aggregate: a benchmark mean cannot "
-                "calibrate "
-                "items, which needs responses to single items. Aggregates serve the classical laws."
-            )
         if kinds == {"binary", "counts"}:
             return "counts"
         if len(kinds) > 1:
             raise DataError(
                 f"the benchmarks have outcomes of unlike kinds ({listed(sorted(kinds))}), which no single "
-                "matrix holds. "
-                f"Take them one by one, e.g. responses.select(benchmark={there['benchmark'][0]!r})."
+                "matrix holds. Take them one by one, e.g. "
+                f"responses.select(benchmark={there['benchmark'][0]!r})."
             )
         # Items asked for that nobody answered make an empty matrix of any kind.
         return str(next(iter(kinds), "binary"))
@@ -356,10 +361,8 @@ class Responses:
             self.responses.write_parquet(new / "responses.parquet")
             self.items.write_parquet(new / "items.parquet")
             self.subjects.write_parquet(new / "subjects.parquet")
-            if self._choices is not None:
-                in_units(self._choices.select(CHOICES.names()), self.resolution).write_parquet(
-                    new / "choices.parquet"
-                )
+            if self.choices is not None:
+                in_units(self.choices, self.resolution).write_parquet(new / "choices.parquet")
             (new / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
 
     def __repr__(self) -> str:
@@ -408,15 +411,11 @@ class Responses:
         kinds: KindOf = {}
         assert self._table is not None  # there is a table where there is no matrix
         for outcome in wanted:
-            if (
-                self._choices is not None
-                and outcome in CHOICE_OUTCOMES
-                and outcome not in there["outcome"].to_list()
-            ):
-                compute(outcome, self._choices, self.items)  # raises, saying which column it lacks
-            _known(outcome, there["outcome"].unique(maintain_order=True), "outcome")
-            recorded = self._table.filter(pl.col("outcome") == outcome)
-            parts.append(recorded)
+            names = there["outcome"].unique(maintain_order=True)
+            if self._choices is not None and outcome in CHOICE_OUTCOMES and outcome not in names:
+                compute(outcome, self._choices, self.items)  # raises, saying which column is missing
+            _known(outcome, names, "outcome")
+            parts.append(self._table.filter(pl.col("outcome") == outcome))
             kinds |= {key: kind for key, kind in self.kinds.items() if key[1] == outcome}
             computed = there.filter(pl.col("outcome") == outcome)["benchmark"].to_list()
             computed = [name for name in computed if (name, outcome) not in self.kinds]
