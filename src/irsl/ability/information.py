@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from irsl.calibration.bank import ItemBank
+from irsl.calibration.short_form import item_information
 from irsl.errors import DataError
 from irsl.likelihoods import Beta, Binomial, Likelihood
 from irsl.likelihoods.base import Array
@@ -53,7 +54,5 @@ def information(ability: ArrayLike, bank: ItemBank, *, likelihood: str | Likelih
         elif likelihood is not None:
             chosen = likelihood
         items = bank.select(items=bank.items["item"].gather(pl.Series(index)).to_list()).parameters()
-        eta = items.eta(theta)
-        d_natural, _, d_mean = chosen.slopes(eta, items.guessing[:, None])
-        result[:, index] = (items.discrimination[:, None] ** 2 * d_natural * d_mean).T
+        result[:, index] = item_information(items, chosen, theta).T
     return result

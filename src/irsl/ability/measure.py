@@ -16,6 +16,7 @@ from irsl.errors import DataError
 
 if TYPE_CHECKING:
     from irsl.responses import Responses
+    from irsl.responses.matrix import ResponseMatrix
 
 LIKELIHOODS_OF_KIND = {
     "binary": ("bernoulli", "binomial"),
@@ -117,13 +118,36 @@ def _measure_scale(
     part = bank.select(benchmark=[b for b in scale.benchmarks if b in bank.benchmarks])
     _check_outcome(responses, scale, benchmarks)
     matrix = responses.to_matrix(items=part.items["item"].to_list())
+    return measure_matrix(
+        matrix, part, scale, benchmarks, estimator=estimator, level=level, resolution=resolution
+    )
+
+
+def measure_matrix(
+    matrix: ResponseMatrix,
+    bank: ItemBank,
+    scale: Scale,
+    benchmarks: list[str],
+    *,
+    estimator: str,
+    level: float,
+    resolution: float | None,
+) -> pl.DataFrame:
+    """Measure the rows of a coded matrix whose columns are the items of `bank`, all of one scale.
+
+    Returns
+    -------
+    polars.DataFrame
+        As `measure`; a row without any response has no row in it.
+    """
     if scale.likelihood not in LIKELIHOODS_OF_KIND[matrix.kind]:
         raise DataError(
-            f"scale {scale.scale!r} was calibrated with a {scale.likelihood} likelihood; these are {matrix.kind} responses"
+            f"scale {scale.scale!r} was calibrated with a {scale.likelihood} likelihood; "
+            f"these are {matrix.kind} responses"
         )
     likelihood = scale.response_likelihood()
-    parameters = part.parameters()
-    item_benchmark = part.items["benchmark"].to_numpy()
+    parameters = bank.parameters()
+    item_benchmark = bank.items["benchmark"].to_numpy()
     frames = []
     for start in range(0, matrix.n_subjects, BLOCK_SUBJECTS):
         block = matrix.select_subjects(np.arange(start, min(start + BLOCK_SUBJECTS, matrix.n_subjects)))

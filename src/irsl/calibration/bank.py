@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from irsl.calibration.parameters import ItemParameters
+from irsl.calibration.short_form import short_form_items
 from irsl.errors import DataError
 from irsl.files import replace_folder
 from irsl.likelihoods import Beta, Binomial, Likelihood
@@ -25,6 +26,7 @@ COLUMNS = {
     "difficulty": pl.Float64,
     "discrimination": pl.Float64,
     "guessing": pl.Float64,
+    "chance": pl.Float64,
     "se_difficulty": pl.Float64,
     "se_discrimination": pl.Float64,
     "covariance": pl.Float64,
@@ -84,8 +86,8 @@ class ItemBank:
     Attributes
     ----------
     items : polars.DataFrame
-        item, benchmark, scale, difficulty, discrimination, guessing, se_difficulty, se_discrimination (relative to the
-        anchored scale), covariance (of log discrimination and difficulty), mean_response and n_subjects of the
+        item, benchmark, scale, difficulty, discrimination, guessing (the curve's floor), chance (of a guess, for the
+        classical law), se_difficulty, se_discrimination (relative to the anchored scale), covariance (of log discrimination and difficulty), mean_response and n_subjects of the
         calibration, flags.
     scales : tuple of Scale
     version : str
@@ -161,6 +163,25 @@ class ItemBank:
             self.items["guessing"].to_numpy().astype(np.float64),
             covariance,
         )
+
+    def short_form(self, n: int, *, benchmark: str | None = None) -> ItemBank:
+        """Return the best n items of each scale's bank (or of one benchmark) as a fixed form for everybody.
+
+        Raises
+        ------
+        DataError
+            A scale has fewer than n items.
+        """
+        bank = self if benchmark is None else self.select(benchmark=benchmark)
+        names: list[str] = []
+        for scale in bank.scales:
+            part = bank.items.filter(pl.col("scale") == scale.scale)
+            if part.height < n:
+                raise DataError(f"a short form of {n} items needs as many; scale {scale.scale!r} has {part.height}")
+            items = bank.select(items=part["item"].to_list()).parameters()
+            index = short_form_items(items, scale.response_likelihood(), n, trials=scale.trials)
+            names += part["item"].gather(pl.Series(index)).to_list()
+        return bank.select(items=names)
 
     def save(self, path: str | Path) -> None:
         """Write a folder of items.parquet and bank.json, whole or not at all."""

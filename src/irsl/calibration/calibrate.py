@@ -355,6 +355,7 @@ def _item_frame(
             "difficulty": items.b,
             "discrimination": a,
             "guessing": items.guessing,
+            "chance": matrix.chance,
             "se_difficulty": np.sqrt(covariance[:, 1, 1]),
             "se_discrimination": a * np.sqrt(covariance[:, 0, 0]),
             "covariance": covariance[:, 0, 1],

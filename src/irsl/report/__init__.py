@@ -1,0 +1,1 @@
+"""From responses to a report: the analysis that the main job runs, and the page that shows it."""
