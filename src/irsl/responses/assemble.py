@@ -15,6 +15,7 @@ from irsl.responses.items import (
     place_in_benchmarks,
     prefix_items,
     read_item_names,
+    require_at_home,
 )
 from irsl.responses.observed import DeclaredKind, KindOf, read_responses
 from irsl.responses.origin import Origin
@@ -66,6 +67,7 @@ def assemble(
     homes = pl.concat(asked).unique(maintain_order=True)
     if items is not None:
         items = place_in_benchmarks(items, homes, origin["items"])
+        require_at_home(homes, items, origin["items"])
         asked.append(items.select("item", "benchmark"))
     if clashing := clashing_benchmarks(pl.concat(asked).unique(maintain_order=True)):
         account.notes.append(f"items of {listed(clashing, 3)} share ids; renamed to 'benchmark:item'")

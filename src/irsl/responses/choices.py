@@ -31,6 +31,7 @@ from irsl.responses.observed import read_condition, read_trial
 from irsl.responses.origin import Origin
 from irsl.responses.report import Account, Unread
 from irsl.responses.schema import CHOICES_KEY
+from irsl.responses.scores import INFINITE, MISSING
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -115,7 +116,8 @@ def _finite(table: pl.DataFrame, origin: Origin, account: Account) -> pl.DataFra
     element = pl.element()
     judged = table.select(
         high=pl.col("log_p").list.max(),
-        bad=pl.col("log_p").list.eval(element.is_null() | ~element.is_finite()).list.any(),
+        infinite=pl.col("log_p").list.eval(element.is_infinite()).list.any(),
+        lacking=pl.col("log_p").list.eval(element.is_null() | element.is_nan()).list.any(),
         n=pl.col("log_p").list.len(),
     )
     above = ((judged["high"] > 0) & judged["high"].is_finite()).fill_null(False)
@@ -126,8 +128,9 @@ def _finite(table: pl.DataFrame, origin: Origin, account: Account) -> pl.DataFra
             f"({above.sum():,} of {table.height:,} rows; first: subject {table['subject'][row]!r}, item "
             f"{table['item'][row]!r}). Give natural logarithms of probabilities."
         )
-    missing = judged["n"].is_null() | (judged["n"] == 0)
-    for reason, lost in (("missing", missing), ("infinite", ~missing & judged["bad"])):
+    missing = judged["n"].is_null() | (judged["n"] == 0) | judged["lacking"]
+    infinite = ~missing & judged["infinite"]
+    for reason, lost in ((MISSING, missing), (INFINITE, infinite)):
         if lost.any():
             row = lost.arg_true()[0]
             account.unread.append(
@@ -135,7 +138,7 @@ def _finite(table: pl.DataFrame, origin: Origin, account: Account) -> pl.DataFra
                     "log_p", reason, int(lost.sum()), f"{origin.at(row)}: {table['log_p'].to_list()[row]!r}"
                 )
             )
-    return table.with_columns(log_p=pl.when(~(missing | judged["bad"])).then("log_p"))
+    return table.with_columns(log_p=pl.when(~(missing | infinite)).then("log_p"))
 
 
 def in_units(choices: pl.DataFrame, unit: float | None) -> pl.DataFrame:

@@ -46,7 +46,7 @@ def conform_items(
     Raises
     ------
     DataError
-        An item is listed twice, or under another benchmark than its responses; or a chance is no probability.
+        An item is listed twice, or a chance is no probability.
     """
     if frame is None:
         return conform(asked, ITEMS, origin)
@@ -66,17 +66,6 @@ def conform_items(
         )
     unlisted = asked.join(known, on=["item", "benchmark"], how="anti", maintain_order="left")
     if unlisted.height:
-        astray = unlisted.join(
-            known.select("item", home="benchmark"), on="item", how="inner", maintain_order="left"
-        )
-        astray = astray.join(asked.select("item", home="benchmark"), on=["item", "home"], how="anti")
-        if astray.height:
-            item, benchmark, home = astray.row(0)
-            raise DataError(
-                f"{origin.at()}: item {item!r} belongs to benchmark {home!r} here, but its responses say "
-                f"{benchmark!r}. "
-                "Make them agree."
-            )
         account.notes.append(
             f"{unlisted.height:,} items are not in {origin.name} (first: {unlisted['item'][0]!r}); added by "
             "name"
@@ -100,6 +89,22 @@ def with_chance(items: pl.DataFrame) -> pl.DataFrame:
     n_correct = pl.coalesce(pl.col("gold").list.len(), 1)
     guessing = pl.when(pl.col("n_options") > n_correct).then(n_correct / pl.col("n_options"))
     return items.select("item", "benchmark", chance=pl.coalesce("chance", guessing, 0.0))
+
+
+def require_at_home(asked: pl.DataFrame, items: pl.DataFrame, origin: Origin) -> None:
+    """Raise DataError if an item is listed under another benchmark only than its responses state."""
+    key = ["item", "benchmark"]
+    astray = asked.join(items, on=key, how="anti", maintain_order="left")
+    astray = astray.join(
+        items.select("item", home="benchmark"), on="item", how="inner", maintain_order="left"
+    )
+    astray = astray.join(asked, left_on=["item", "home"], right_on=key, how="anti", maintain_order="left")
+    if astray.height:
+        item, benchmark, home = astray.row(0)
+        raise DataError(
+            f"{origin.at()}: item {item!r} belongs to benchmark {home!r} here, but its responses say "
+            f"{benchmark!r}. Make them agree."
+        )
 
 
 def clashing_benchmarks(homes: pl.DataFrame) -> list[str]:
