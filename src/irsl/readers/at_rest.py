@@ -71,7 +71,7 @@ def _meta(file: Path) -> dict[str, Any]:
     version = meta.get("schema_version") if isinstance(meta, dict) else None
     if version != SCHEMA_VERSION:
         raise DataError(
-            f"{file}: expected schema_version {SCHEMA_VERSION}, found {version!r}. "
-            "It was written by another version of irsl, or is not a folder of responses."
+            f"{file}: expected schema_version {SCHEMA_VERSION}, found {version!r}. It was written by another "
+            "version of irsl, or is not a folder of responses."
         )
     return dict(meta)

@@ -80,8 +80,8 @@ def _read_wide(frame: pl.DataFrame, name: str, place: Callable[[int], str], kind
         rows = (frame[subject] == twice).arg_true()
         raise DataError(
             f"{name}: a wide table has one row a subject; {twice!r} has {len(rows)} (first: {place(rows[0])} "
-            f"and {place(rows[1])}). For a long table the columns subject, item, response are needed; "
-            f"found {listed(frame.columns)}{_hint(frame.columns)}."
+            f"and {place(rows[1])}). For a long table the columns subject, item, response are needed; found "
+            f"{listed(frame.columns)}{_hint(frame.columns)}."
         )
     readable = frame.select(number_in(item, frame[item].dtype).is_not_null().any() for item in items).row(0)
     if not all(readable):
@@ -90,10 +90,8 @@ def _read_wide(frame: pl.DataFrame, name: str, place: Callable[[int], str], kind
         seen = f"the first cell holds {cells[0]!r}" if len(cells) else "every cell is empty"
         raise DataError(
             f"{name}, column {empty!r}: expected scores of an item, found none; {seen}. In a wide table "
-            "every "
-            "column after the first is an item: leave this one out. For a long table the columns subject, "
-            "item, "
-            f"response are needed{_hint(frame.columns)}."
+            "every column after the first is an item: leave this one out. For a long table the columns "
+            f"subject, item, response are needed{_hint(frame.columns)}."
         )
     numeric = all(frame[item].dtype.is_numeric() for item in items)
     scores = frame.select(items if numeric else pl.col(items).cast(pl.String))

@@ -105,8 +105,7 @@ def read_choices(
         _, item, low, high = counts.row(0)
         raise DataError(
             f"{origin.at(column='log_p')}: expected the same choices for every subject, found {low} to "
-            f"{high} for item "
-            f"{item!r} ({counts.height:,} such items). Give every choice, in one order."
+            f"{high} for item {item!r} ({counts.height:,} such items). Give every choice, in one order."
         )
     return table
 
@@ -173,8 +172,7 @@ def check_gold(choices: pl.DataFrame, items: pl.DataFrame, origin: Origin) -> No
         item, gold, n = astray.select("item", "gold", "width").row(0)
         raise DataError(
             f"{origin.at(column='gold')}: expected the index of a correct choice, 0 to {n - 1}, found {gold} "
-            "for item "
-            f"{item!r} ({astray.height:,} items). Count choices from 0."
+            f"for item {item!r} ({astray.height:,} items). Count choices from 0."
         )
     for name in ("choice_characters", "choice_bytes"):
         uneven = widths.filter(pl.col(name).list.len() != width)
@@ -182,8 +180,7 @@ def check_gold(choices: pl.DataFrame, items: pl.DataFrame, origin: Origin) -> No
             item, lengths, n = uneven.select("item", name, "width").row(0)
             raise DataError(
                 f"{origin.at(column=name)}: expected {n} lengths, one a choice, found {lengths} for item "
-                f"{item!r} "
-                f"({uneven.height:,} items)."
+                f"{item!r} ({uneven.height:,} items)."
             )
 
 
@@ -295,9 +292,8 @@ class _Ragged:
             if full.any():
                 raise DataError(
                     f"outcome {outcome!r} needs a wrong choice beside the correct ones; {full.sum():,} of "
-                    f"{len(full):,} "
-                    f"items have none (first: {asked['item'][int(np.argmax(full))]!r}). Use 'p_vocab' or "
-                    "leave them out."
+                    f"{len(full):,} items have none (first: {asked['item'][int(np.argmax(full))]!r}). Use "
+                    "'p_vocab' or leave them out."
                 )
         return ragged
 
@@ -331,6 +327,5 @@ def _require(asked: pl.DataFrame, column: str, outcome: str) -> None:
     if lacking.any():
         raise DataError(
             f"outcome {outcome!r} needs items.{column}, missing for {lacking.sum():,} of {asked.height:,} "
-            "items "
-            f"(first: {asked['item'][lacking.arg_true()[0]]!r}). Add the column to the table of items."
+            f"items (first: {asked['item'][lacking.arg_true()[0]]!r}). Add the column to the table of items."
         )

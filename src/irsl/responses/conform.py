@@ -50,8 +50,7 @@ def names(frame: pl.DataFrame, column: str, origin: Origin) -> pl.Series:
         row = absent.arg_true()[0]
         raise DataError(
             f"{origin.at(row, column)}: expected a name, found none ({absent.sum():,} of {len(text):,} "
-            "rows). "
-            "Name them, or leave these rows out."
+            "rows). Name them, or leave these rows out."
         )
     return text
 
@@ -127,6 +126,5 @@ def require_unique(frame: pl.DataFrame, key: Collection[str], origin: Origin, ad
     values = ", ".join(f"{name} {frame[name][pair[0]]!r}" for name in key)
     raise DataError(
         f"{origin.at()}: expected each ({', '.join(key)}) once, found {doubled.sum():,} rows that share "
-        "theirs "
-        f"(first pair: {origin.place(pair[0])} and {origin.place(pair[1])}: {values}). {advice}"
+        f"theirs (first pair: {origin.place(pair[0])} and {origin.place(pair[1])}: {values}). {advice}"
     )

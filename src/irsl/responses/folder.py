@@ -22,7 +22,6 @@ def require_ours(folder: str | Path, files: frozenset[str]) -> Path:
         if others:
             raise DataError(
                 f"{folder}: expected a new or empty folder, or one written before; found {others[0]!r} in "
-                "the way. "
-                "Choose another folder."
+                "the way. Choose another folder."
             )
     return target

@@ -77,8 +77,8 @@ def matrix_from_array(
         else:
             raise DataError(
                 "values: the kind of these scores is not stated, and they are not all 0 or 1. Say which: "
-                "kind='probability' if they are probabilities or graded scores from 0 to 1, n_samples=... if "
-                "they are numbers of successes, kind='aggregate' if they are benchmark means."
+                "kind='probability' if they are probabilities or graded scores from 0 to 1, n_samples=... "
+                "if they are numbers of successes, kind='aggregate' if they are benchmark means."
             )
     expected = _EXPECTED[kind]
     for block in blocks if kind != "aggregate" else ():

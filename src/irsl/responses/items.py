@@ -24,8 +24,7 @@ def place_in_benchmarks(table: pl.DataFrame, items: pl.DataFrame | None, origin:
     if clash.height:
         raise DataError(
             f"{origin.at()}: item {clash['item'][0]!r} occurs in several benchmarks, so a column 'benchmark' "
-            "is needed "
-            "to tell them apart. Add it."
+            "is needed to tell them apart. Add it."
         )
     return table.join(homes, on="item", how="left", maintain_order="left").with_columns(
         pl.col("benchmark").fill_null(DEFAULT_BENCHMARK)
@@ -61,8 +60,8 @@ def conform_items(
     if astray.height:
         raise DataError(
             f"{origin.at(column='chance')}: expected a probability below 1, found {astray['chance'][0]:g} "
-            "for item "
-            f"{astray['item'][0]!r} ({astray.height:,} items). Give the probability of guessing right."
+            f"for item {astray['item'][0]!r} ({astray.height:,} items). Give the probability of guessing "
+            "right."
         )
     unlisted = asked.join(known, on=["item", "benchmark"], how="anti", maintain_order="left")
     if unlisted.height:

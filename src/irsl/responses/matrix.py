@@ -18,8 +18,8 @@ from irsl.files import replace_folder
 from irsl.responses.folder import require_ours
 from irsl.responses.schema import DEFAULT_CONDITION, DEFAULT_OUTCOME
 
-# Below this share of observed cells, compressed rows (value and column, 8 bytes, for each of values and trials)
-# take at most half the memory of dense arrays (4 bytes a cell for each).
+# Below this share of observed cells, compressed rows (8 bytes an observed cell) take at most half the memory of
+# dense arrays (4 bytes a cell).
 DENSE_SHARE = 0.25
 
 Floats = NDArray[np.float32]
@@ -350,7 +350,7 @@ def _dense(row: NDArray[Any], column: NDArray[Any], data: NDArray[Any], shape: t
 
 def compressed(row: NDArray[Any], column: NDArray[Any], data: NDArray[Any], shape: tuple[int, int]) -> Any:
     """Put cells into compressed rows; zeros are kept, since they were observed."""
-    index = np.int32 if max(*shape, len(row)) < np.iinfo(np.int32).max else np.int64
+    index: Any = np.int32 if max(*shape, len(row)) < np.iinfo(np.int32).max else np.int64
     cells = (data.astype(np.float32), (row.astype(index), column.astype(index)))
     array = sparse.coo_array(cells, shape=shape).tocsr()
     array.sort_indices()

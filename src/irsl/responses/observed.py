@@ -153,8 +153,7 @@ def _refuse(
     row = bad.arg_true()[0]
     raise DataError(
         f"{origin.at(row, column)}: expected {expected}, found {values[row]:g} ({bad.sum():,} of "
-        f"{len(bad):,} rows; "
-        f"first: subject {table['subject'][row]!r}, item {table['item'][row]!r}). {advice}"
+        f"{len(bad):,} rows; first: subject {table['subject'][row]!r}, item {table['item'][row]!r}). {advice}"
     )
 
 
@@ -176,8 +175,7 @@ def _settle_kinds(table: pl.DataFrame, kind: DeclaredKind, origin: Origin, accou
             if declared not in KINDS:
                 raise DataError(
                     f"{origin.at()}: kind {declared!r} of outcome {outcome!r} is not "
-                    f"known{nearest(declared, KINDS)}; "
-                    f"choose from {listed(KINDS)}."
+                    f"known{nearest(declared, KINDS)}; choose from {listed(KINDS)}."
                 )
         elif counted:
             declared = "counts"
@@ -196,8 +194,7 @@ def _settle_kinds(table: pl.DataFrame, kind: DeclaredKind, origin: Origin, accou
             )
             raise DataError(
                 f"{origin.at(column='response')}: the kind of outcome {outcome!r} of benchmark {benchmark!r} "
-                "is not "
-                f"stated, and its values, from {low:g} to {high:g}, leave several. {advice}"
+                f"is not stated, and its values, from {low:g} to {high:g}, leave several. {advice}"
             )
         kinds[benchmark, outcome] = declared
     account.notes += [f"kind taken as {why}: {listed(which, 3)}" for why, which in inferred.items()]
@@ -238,8 +235,7 @@ def _checked(table: pl.DataFrame, kinds: KindOf, origin: Origin, account: Accoun
     if not (counts & n.is_not_null()).any():
         raise DataError(
             f"{origin.at()}: kind 'counts' needs n_samples and n_correct, and there is no n_samples. Add the "
-            "columns, "
-            "or use kind='binary' for single trials."
+            "columns, or use kind='binary' for single trials."
         )
     _refuse(table, (counts & (k > n)).fill_null(False), origin, "n_correct", "at most n_samples", k,
             "n_correct counts the successes among n_samples.")  # fmt: skip

@@ -48,8 +48,8 @@ def conform_subjects(
     if len(silent):
         raise DataError(
             f"{origin.at()}: expected a response of every subject, found none of {len(silent):,} of "
-            f"{known.height:,} "
-            f"(first: {listed(silent, 3)}). Take them out of the table of subjects, or add their responses."
+            f"{known.height:,} (first: {listed(silent, 3)}). Take them out of the table of subjects, or add "
+            "their responses."
         )
     unlisted = answering.filter(~answering.is_in(known["subject"].implode()))
     if len(unlisted):

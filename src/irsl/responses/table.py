@@ -301,16 +301,14 @@ class Responses:
             if len(barren):
                 raise DataError(
                     f"benchmark {barren[0]!r} has log-likelihoods of choices, but items.gold does not say "
-                    "which "
-                    "choice is correct. Add gold to the table of items."
+                    "which choice is correct. Add gold to the table of items."
                 )
         for key, group in there.group_by("benchmark", maintain_order=True):
             if set(group["kind"]) == {"aggregate"}:
                 raise DataError(
                     f"outcome {group['outcome'][0]!r} of benchmark {key[0]!r} is an aggregate: a benchmark "
-                    "mean "
-                    "cannot calibrate items, which needs responses to single items. Aggregates serve the "
-                    "classical laws."
+                    "mean cannot calibrate items, which needs responses to single items. Aggregates serve "
+                    "the classical laws."
                 )
             if group.height > 1:
                 names = group["outcome"].to_list()
