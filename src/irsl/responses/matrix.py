@@ -18,8 +18,8 @@ from irsl.files import replace_folder
 from irsl.responses.folder import require_ours
 from irsl.responses.schema import DEFAULT_CONDITION, DEFAULT_OUTCOME
 
-# Below this share of observed cells, compressed rows (8 bytes an observed cell) take at most half the memory of
-# dense arrays (4 bytes a cell).
+# Below this share of observed cells, compressed rows (8 bytes an observed cell) take at most half the memory
+# of dense arrays (4 bytes a cell).
 DENSE_SHARE = 0.25
 
 Floats = NDArray[np.float32]
