@@ -1,0 +1,178 @@
+"""The engine against a slow plain version, and what must not change its results."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from scipy.special import expit
+
+import irsl
+from irsl.calibration.engine import expectation_step, resolve
+from irsl.calibration.m_step import Items
+from irsl.calibration.quadrature import AbilityGrid, Nodes
+from irsl.likelihoods import Beta, Binomial
+from irsl.responses.matrix import ResponseMatrix
+
+
+def coded(values, kind, trials=1):
+    n, m = values.shape
+    return ResponseMatrix(
+        np.array([f"s{k}" for k in range(n)], dtype=object), np.array([f"i{k}" for k in range(m)], dtype=object),
+        np.full(m, "b", dtype=object), np.zeros(m), kind, values.astype(np.float32), trials,
+    )  # fmt: skip
+
+
+def plain_marginals(y, n, items, points):
+    """log of the integral of likelihood times prior, and the posterior mean, cell by cell on a fine grid."""
+    log_prior = -0.5 * points**2 - 0.5 * np.log(2 * np.pi) + np.log(points[1] - points[0])
+    marginal, mean = [], []
+    for k in range(y.shape[0]):
+        total = log_prior.copy()
+        for j in range(y.shape[1]):
+            if n[k, j] > 0:
+                eta = np.exp(items.log_a[j]) * (points - items.b[j])
+                natural, base = items.likelihood.natural_and_base(eta, items.guessing[j])
+                t = np.log(y[k, j] / (1 - y[k, j])) if isinstance(items.likelihood, Beta) else y[k, j]
+                total += t * natural + n[k, j] * base
+        top = total.max()
+        weight = np.exp(total - top)
+        marginal.append(top + np.log(weight.sum()))
+        mean.append((weight * points).sum() / weight.sum())
+    return np.array(marginal), np.array(mean)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "kind", "trials", "guessing"),
+    [
+        (Binomial("bernoulli"), "binary", 1, 0.0),
+        (Binomial("bernoulli"), "binary", 1, 0.25),
+        (Binomial(), "counts", 40, 0.0),
+        (Beta(15.0), "probability", 1, 0.0),
+    ],
+)
+@pytest.mark.parametrize(("missing", "storage"), [(0.0, "dense"), (0.3, "dense"), (0.3, "csr")])
+def test_e_step_is_the_plain_integral(likelihood, kind, trials, guessing, missing, storage):
+    rng = np.random.default_rng(0)
+    items = Items(rng.normal(0, 0.3, 25), rng.normal(0, 1.2, 25), np.full(25, guessing), likelihood)
+    theta = rng.normal(size=14)
+    y = likelihood.sample(items.eta(theta).T, guessing, trials=trials, rng=rng)
+    y = np.clip(y, 1e-4, 1 - 1e-4).astype(np.float32).astype(float) if kind == "probability" else y
+    n = np.where(rng.random(y.shape) < missing, 0.0, trials)
+    n[0] = trials
+    matrix = coded(np.where(n > 0, y, 0.0), kind, n.astype(np.float32) if missing else trials)
+    if storage == "csr":
+        where = n > 0
+        values = sparse.csr_array((y[where].astype(np.float32), np.nonzero(where)), shape=y.shape)
+        counts = sparse.csr_array((n[where].astype(np.float32), np.nonzero(where)), shape=y.shape)
+        matrix = ResponseMatrix(
+            matrix.subjects, matrix.items, matrix.benchmarks, matrix.chance, kind, values, counts
+        )
+    stats = likelihood.sufficient_statistics(matrix, resolution=None)
+    _, step = resolve(stats, items)
+    marginal, mean = plain_marginals(y, n, items, np.linspace(-8, 8, 16001))
+    np.testing.assert_allclose(step.ability, mean, atol=2e-4)
+    np.testing.assert_allclose(step.log_marginal, marginal, atol=0.02)
+
+
+def test_expected_statistics_are_sums_over_posteriors():
+    """H @ f(nodes) is the sum of T times the posterior mean of f, for a smooth f."""
+    rng = np.random.default_rng(1)
+    items = Items(np.zeros(30), rng.normal(size=30), np.zeros(30), Binomial("bernoulli"))
+    y = (rng.random((20, 30)) < 0.5).astype(float)
+    stats = items.likelihood.sufficient_statistics(coded(y, "binary"))
+    grid = AbilityGrid.build(Nodes(-6, 6, 40), 0.05)
+    step = expectation_step(stats, items, grid, np.float64)
+    curve = expit(1.3 * (grid.nodes.points - 0.4))
+    _, plain = plain_marginals(y, np.ones_like(y), items, np.linspace(-8, 8, 4001))
+    fine = np.linspace(-8, 8, 4001)
+    expected = []
+    for k in range(20):
+        total = -0.5 * fine**2
+        eta = fine[:, None] - items.b
+        total = total + (y[k] * eta - np.logaddexp(0, eta)).sum(axis=1)
+        w = np.exp(total - total.max())
+        expected.append((w * expit(1.3 * (fine - 0.4))).sum() / w.sum())
+    np.testing.assert_allclose(step.statistics.values @ curve, y.T @ np.array(expected), rtol=1e-5)
+    np.testing.assert_allclose(step.ability, plain, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [24, 40, 64])
+def test_interpolation_reproduces_smooth_functions_and_the_nodes_themselves(count):
+    nodes = Nodes(-5.0, 7.0, count)
+    f = lambda t: np.log1p(np.exp(0.7 * (t - 1)))  # noqa: E731
+    t = np.linspace(-5, 7, 333)
+    error = np.abs(nodes.basis(t) @ f(nodes.points) - f(t)).max()
+    assert error < 10.0 ** (-count / 12)
+    np.testing.assert_allclose(nodes.basis(nodes.points), np.eye(count), atol=1e-12)
+
+
+def simulated(seed=0, n_subjects=150, n_items=40, missing=0.0):
+    rng = np.random.default_rng(seed)
+    theta, b, a = rng.normal(size=n_subjects), rng.normal(0.2, 1.2, n_items), rng.lognormal(0, 0.3, n_items)
+    y = (rng.random((n_subjects, n_items)) < expit(a * (theta[:, None] - b))).astype(float)
+    y[rng.random(y.shape) < missing] = np.nan
+    return y
+
+
+def test_permuting_subjects_and_items_permutes_the_results():
+    y = simulated(missing=0.1)
+    rng = np.random.default_rng(5)
+    rows, columns = rng.permutation(y.shape[0]), rng.permutation(y.shape[1])
+    one = irsl.calibrate(irsl.Responses.from_matrix(y, kind="binary"))
+    two = irsl.calibrate(irsl.Responses.from_matrix(y[rows][:, columns], kind="binary"))
+    for column in ("difficulty", "discrimination", "se_difficulty"):
+        np.testing.assert_allclose(one.bank.items[column].to_numpy()[columns], two.bank.items[column], atol=2e-4)
+    np.testing.assert_allclose(one.abilities["ability"].to_numpy()[rows], two.abilities["ability"], atol=2e-4)
+
+
+def test_the_same_data_give_the_same_bits(tmp_path):
+    y = simulated()
+    for name in ("one", "two"):
+        irsl.calibrate(irsl.Responses.from_matrix(y, kind="binary")).bank.save(tmp_path / name)
+    for file in ("items.parquet", "bank.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_single_precision_agrees_with_double(monkeypatch):
+    y = simulated(seed=2)
+    double = irsl.calibrate(irsl.Responses.from_matrix(y, kind="binary"))
+    monkeypatch.setattr("irsl.calibration.engine.DOUBLE_PRECISION_CELLS", 0)
+    single = irsl.calibrate(irsl.Responses.from_matrix(y, kind="binary"))
+    np.testing.assert_allclose(single.bank.items["difficulty"], double.bank.items["difficulty"], atol=1e-3)
+
+
+def test_counts_of_one_trial_are_binary_responses():
+    y = simulated(seed=3)
+    binary = irsl.calibrate(irsl.Responses.from_matrix(y, kind="binary"))
+    counts = irsl.calibrate(irsl.Responses.from_matrix(y, n_samples=np.ones_like(y), kind="counts"))
+    np.testing.assert_allclose(counts.bank.items["difficulty"], binary.bank.items["difficulty"], atol=1e-6)
+
+
+def test_non_convergence_is_a_status_with_the_last_iterate():
+    c = irsl.calibrate(irsl.Responses.from_matrix(simulated(), kind="binary"), max_iterations=2)
+    assert not c.converged
+    assert "not converged" in c.fits["message"][0]
+    assert c.bank.items["difficulty"].is_finite().all()
+
+
+def test_stationary_point_of_the_marginal_likelihood():
+    """Moving any parameter of the maximum-likelihood solution lowers the marginal likelihood."""
+    y = simulated(n_subjects=300, n_items=8)
+    c = irsl.calibrate(irsl.Responses.from_matrix(y, kind="binary"), item_prior="none", tolerance=1e-7)
+    items = c.bank.items
+    log_a, b = np.log(items["discrimination"].to_numpy()), items["difficulty"].to_numpy()
+    points = np.linspace(-7, 7, 1401)
+
+    def marginal(log_a, b):
+        eta = np.exp(log_a) * (points[:, None] - b)
+        success, failure = -np.logaddexp(0, -eta), -np.logaddexp(0, eta)
+        table = y @ success.T + (1 - y) @ failure.T - 0.5 * points**2
+        return np.log(np.exp(table).sum(axis=1) * 0.01 / np.sqrt(2 * np.pi)).sum()
+
+    top = marginal(log_a, b)
+    assert c.log_likelihood == pytest.approx(top, abs=1e-3)
+    for j in range(8):
+        for part in (0, 1):
+            for h in (-0.02, 0.02):
+                moved = [log_a.copy(), b.copy()]
+                moved[part][j] += h
+                assert marginal(*moved) < top
