@@ -21,9 +21,7 @@ class Truth:
     def anchored(self) -> Truth:
         """The same truth on the scale of the calibration subjects: mean 0 and sd 1."""
         mean, sd = self.ability.mean(), self.ability.std()
-        return Truth(
-            (self.ability - mean) / sd, (self.difficulty - mean) / sd, self.discrimination * sd, self.guessing
-        )
+        return Truth((self.ability - mean) / sd, (self.difficulty - mean) / sd, self.discrimination * sd, self.guessing)
 
     def probability(self) -> np.ndarray:
         eta = self.discrimination * (self.ability[:, None] - self.difficulty)
@@ -64,18 +62,14 @@ def ladder(
                     )
                 )  # fmt: skip
                 for b in benchmarks:
-                    abilities[b].append(
-                        level[b][r] + slope[b][r] * (np.log10(flops) - 11.7) + rng.normal(0, 0.1)
-                    )
+                    abilities[b].append(level[b][r] + slope[b][r] * (np.log10(flops) - 11.7) + rng.normal(0, 0.1))
     rows, items = [], []
     for b in benchmarks:
         truth = draw_truth(rng, len(subjects), n_items, guessing=chance)
         p = Truth(np.array(abilities[b]), truth.difficulty, truth.discrimination, truth.guessing).probability()
         y = rng.random(p.shape) < p
         names = [f"{b}:{j:03d}" for j in range(n_items)]
-        items += [
-            dict(item=n, benchmark=b, n_options=4, chance=chance, text=f"what is {n}?", gold=0) for n in names
-        ]
+        items += [dict(item=n, benchmark=b, n_options=4, chance=chance, text=f"what is {n}?", gold=0) for n in names]
         for i, s in enumerate(subjects):
             rows += [
                 dict(subject=s["subject"], item=n, benchmark=b, outcome="acc", response=float(v))

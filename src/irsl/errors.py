@@ -18,6 +18,10 @@ class DataError(IrslError, ValueError):
     """
 
 
+class OptionError(IrslError, ValueError):
+    """An argument that is not among the supported ones; the message names them."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Give a clause that names the closest of `known` to `name`, or nothing if none is close."""
     close = get_close_matches(name, list(known), n=1, cutoff=0.6)

@@ -63,9 +63,7 @@ def test_e_step_is_the_plain_integral(likelihood, kind, trials, guessing, missin
         where = n > 0
         values = sparse.csr_array((y[where].astype(np.float32), np.nonzero(where)), shape=y.shape)
         counts = sparse.csr_array((n[where].astype(np.float32), np.nonzero(where)), shape=y.shape)
-        matrix = ResponseMatrix(
-            matrix.subjects, matrix.items, matrix.benchmarks, matrix.chance, kind, values, counts
-        )
+        matrix = ResponseMatrix(matrix.subjects, matrix.items, matrix.benchmarks, matrix.chance, kind, values, counts)
     stats = likelihood.sufficient_statistics(matrix, resolution=None)
     _, step = resolve(stats, items)
     marginal, mean = plain_marginals(y, n, items, np.linspace(-8, 8, 16001))

@@ -71,7 +71,7 @@ def test_unknown_choices_name_the_supported_ones():
 
 
 def test_a_likelihood_for_another_kind_is_refused():
-    with pytest.raises(irsl.DataError, match="binary responses.*found 'beta'"):
+    with pytest.raises(irsl.DataError, match=r"binary responses.*found 'beta'"):
         irsl.calibrate(table(some()), likelihood="beta")
     with pytest.raises(ValueError, match="3pl"):
         irsl.calibrate(table(np.full((4, 4), 0.5), kind="probability"), model="3pl")

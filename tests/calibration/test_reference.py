@@ -9,8 +9,74 @@ import pytest
 
 import irsl
 
-LSAT7 = [12, 19, 1, 7, 3, 19, 3, 17, 10, 5, 3, 7, 7, 23, 8, 28, 7, 39, 11, 34, 14, 51, 15, 90, 6, 25, 7, 35, 18, 136, 32, 308]
-LSAT6 = [3, 6, 2, 11, 1, 1, 3, 4, 1, 8, 0, 16, 0, 3, 2, 15, 10, 29, 14, 81, 3, 28, 15, 80, 16, 56, 21, 173, 11, 61, 28, 298]
+LSAT7 = [
+    12,
+    19,
+    1,
+    7,
+    3,
+    19,
+    3,
+    17,
+    10,
+    5,
+    3,
+    7,
+    7,
+    23,
+    8,
+    28,
+    7,
+    39,
+    11,
+    34,
+    14,
+    51,
+    15,
+    90,
+    6,
+    25,
+    7,
+    35,
+    18,
+    136,
+    32,
+    308,
+]
+LSAT6 = [
+    3,
+    6,
+    2,
+    11,
+    1,
+    1,
+    3,
+    4,
+    1,
+    8,
+    0,
+    16,
+    0,
+    3,
+    2,
+    15,
+    10,
+    29,
+    14,
+    81,
+    3,
+    28,
+    15,
+    80,
+    16,
+    56,
+    21,
+    173,
+    11,
+    61,
+    28,
+    298,
+]
 
 
 def expand(frequencies):
@@ -78,7 +144,9 @@ def test_lsat7_abilities_are_mirts():
     c = fit(LSAT7, "2pl")
     responses = irsl.Responses.from_matrix(np.array([[0.0] * 5, [1.0] * 5]), kind="binary")
     exact = irsl.ItemBank(
-        c.bank.items.with_columns(se_difficulty=None, se_discrimination=None, covariance=None), c.bank.scales, "0"
+        c.bank.items.with_columns(se_difficulty=None, se_discrimination=None, covariance=None),
+        c.bank.scales,
+        "0",
     )
     eap = irsl.measure(responses, exact)
     np.testing.assert_allclose(eap["ability"], [-1.870, 0.727], atol=2e-3)
@@ -100,9 +168,7 @@ def test_rasch_beta_recovery_of_the_published_recipe():
     theta, b = rng.normal(size=200), rng.normal(size=100)
     mu = 1 / (1 + np.exp(-(theta[:, None] - b)))
     y = np.clip(rng.beta(10 * mu, 10 * (1 - mu)), 1e-6, 1 - 1e-6)
-    c = irsl.calibrate(
-        irsl.Responses.from_matrix(y, kind="probability"), model="1pl", item_prior="none"
-    )
+    c = irsl.calibrate(irsl.Responses.from_matrix(y, kind="probability"), model="1pl", item_prior="none")
     assert c.precision == pytest.approx(10.0, abs=0.3)
     a = c.bank.items["discrimination"][0]
     scaled = a * (c.bank.items["difficulty"].to_numpy() - c.bank.items["difficulty"].mean())

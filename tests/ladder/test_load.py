@@ -22,9 +22,7 @@ def pack(folder, seed=5):
     """Write what the ladder's packer writes: log-likelihoods in units, counts of sampled answers, weights."""
     rng = np.random.default_rng(seed)
     folder.mkdir()
-    subjects = [
-        f"{recipe}/{size}/{step}" for recipe in ("plain", "noisy") for size in "sl" for step in (10, 20)
-    ]
+    subjects = [f"{recipe}/{size}/{step}" for recipe in ("plain", "noisy") for size in "sl" for step in (10, 20)]
     items = [f"{benchmark}/{j}" for benchmark in ("facts", "order") for j in range(4)]
     n = len(subjects) * len(items)
     pl.DataFrame(

@@ -54,7 +54,7 @@ def test_slopes_are_derivatives_of_each_other(likelihood, c, n):
     np.testing.assert_allclose((up[2] - down[2]) / (2 * h), likelihood.curvature(ETA, c), rtol=1e-5, atol=1e-7)
 
 
-# with phi of 1 a tenth of the draws are closer to 0 or 1 than floating point tells, so that case is left to the integral
+# with phi of 1 a tenth of the draws are closer to 0 or 1 than floating point tells
 @pytest.mark.parametrize(("likelihood", "c", "n"), [c for c in CASES if c.id != "beta 1"])
 def test_information_is_the_variance_of_the_score(likelihood, c, n):
     rng = np.random.default_rng(0)

@@ -40,9 +40,7 @@ def binary_with_costs(rng):
         cost_usd=pl.Series(rng.random(n), dtype=pl.Float32),
         answered=True,
     )
-    frames["items"] = frames["items"].with_columns(
-        text=pl.lit("Why?"), text_source=pl.lit("web"), source_index=7
-    )
+    frames["items"] = frames["items"].with_columns(text=pl.lit("Why?"), text_source=pl.lit("web"), source_index=7)
     frames["models"] = frames["models"].with_columns(organization=pl.lit("o"), cost_usd_per_1k_calls=1.5)
     ignored = {f"responses.{c}" for c in ("input_tokens", "latency_s", "cost_usd", "answered")}
     return frames, None, "binary", ignored | {"subjects.organization", "subjects.cost_usd_per_1k_calls"}
@@ -90,15 +88,11 @@ def multiple_choice(rng):
 def aggregate(rng):
     frames = twin(rng, metric=["acc", "ce_loss"])
     value = pl.Series(rng.normal(3, 2, len(frames["responses"])), dtype=pl.Float32)
-    frames["responses"] = frames["responses"].with_columns(
-        response=value, shots=pl.lit(None, pl.Int32), stderr=0.1
-    )
+    frames["responses"] = frames["responses"].with_columns(response=value, shots=pl.lit(None, pl.Int32), stderr=0.1)
     frames["items"] = frames["items"].with_columns(
         metric=pl.lit("acc"), n_models=pl.lit(N_MODELS, pl.UInt32), min=pl.lit(0.0, pl.Float32)
     )
-    frames["models"] = frames["models"].with_columns(
-        run=pl.lit("r"), step=pl.lit(100), chinchilla_multiple=2.0
-    )
+    frames["models"] = frames["models"].with_columns(run=pl.lit("r"), step=pl.lit(100), chinchilla_multiple=2.0)
     return (
         frames,
         "aggregate",

@@ -14,9 +14,7 @@ def csv(tmp_path, text, name="scores.csv"):
 
 
 def test_long_csv(tmp_path):
-    responses = read(
-        csv(tmp_path, "model,item,response,flops\na,1,1,1e9\na,2,NA,1e9\nb,1,false,2e9\nb,2,oops,2e9\n")
-    )
+    responses = read(csv(tmp_path, "model,item,response,flops\na,1,1,1e9\na,2,NA,1e9\nb,1,false,2e9\nb,2,oops,2e9\n"))
     assert responses.responses["response"].to_list() == [1, None, 0, None]
     assert responses.subjects["flops"].to_list() == [1e9, 2e9]
     assert [u.first for u in responses.read_report.unread] == [

@@ -74,9 +74,7 @@ def test_probabilities_among_choices_sum_to_one_over_golds():
 
 
 def test_logits_stay_exact_where_the_probability_rounds_to_0_or_1():
-    frame = pl.DataFrame(
-        {"subject": ["a", "b"], "item": "i", "log_p": [[-2000.0, -1.0, -3.0], [-1.0, -900.0, -950.0]]}
-    )
+    frame = pl.DataFrame({"subject": ["a", "b"], "item": "i", "log_p": [[-2000.0, -1.0, -3.0], [-1.0, -900.0, -950.0]]})
     responses = Responses.from_frames(choices=frame, items=pl.DataFrame({"item": ["i"], "gold": [0]}))
     matrix = responses.select(outcome="p_choices").to_matrix()
     assert matrix.values.ravel().tolist() == [0.0, 1.0]
@@ -102,9 +100,7 @@ def test_stored_units_are_multiplied_and_remembered():
             "log_p": pl.Series([[-128, -64], [-1, -2]], dtype=pl.Array(pl.Int16, 2)),
         }
     )
-    responses = Responses.from_frames(
-        choices=frame, items=pl.DataFrame({"item": ["i"], "gold": [1]}), log_p_unit=2**-7
-    )
+    responses = Responses.from_frames(choices=frame, items=pl.DataFrame({"item": ["i"], "gold": [1]}), log_p_unit=2**-7)
     assert responses.choices["log_p"].to_list() == [[-1.0, -0.5], [-(2**-7), -(2**-6)]]
     assert responses.resolution == 2**-7
     assert responses.select(outcome="acc").resolution == 2**-7
@@ -118,9 +114,7 @@ def test_chance_and_number_of_options_follow_from_the_choices():
 
 
 def test_recorded_and_computed_outcomes_stand_side_by_side():
-    recorded = pl.DataFrame(
-        {"subject": ["a", "b"], "item": "two", "outcome": "exact_match", "response": [1, 0]}
-    )
+    recorded = pl.DataFrame({"subject": ["a", "b"], "item": "two", "outcome": "exact_match", "response": [1, 0]})
     responses = Responses.from_frames(recorded, choices=choices_frame(), items=ITEMS)
     assert responses.outcomes["outcome"].to_list() == ["exact_match", *OUTCOMES]
     with pytest.raises(DataError, match=r"several outcomes: 'exact_match', 'acc'.*select\(outcome='acc'\)"):

@@ -40,9 +40,7 @@ def test_columns_about_subjects_are_taken_where_they_are_constant_in_each():
 
 
 def test_other_columns_of_items_go_to_the_metadata():
-    items = pl.DataFrame(
-        {"item": ["1", "2"], "shots": [5, None], "gold": [0, 1], "options": ['["x", "y"]', "[]"]}
-    )
+    items = pl.DataFrame({"item": ["1", "2"], "shots": [5, None], "gold": [0, 1], "options": ['["x", "y"]', "[]"]})
     responses = Responses.from_frames(long(), items=items)
     assert responses.items["metadata"].str.json_decode(pl.Struct({"shots": pl.Int64})).struct.field(
         "shots"
@@ -258,9 +256,7 @@ ERRORS = {
         ["chance", "25"],
     ),
     "bad size": (
-        lambda: Responses.from_frames(
-            long(), subjects=pl.DataFrame({"subject": ["a", "b"], "params": ["1", "7B"]})
-        ),
+        lambda: Responses.from_frames(long(), subjects=pl.DataFrame({"subject": ["a", "b"], "params": ["1", "7B"]})),
         ["subjects, row 1, column 'params'", "'7B'"],
     ),
     "bad date": (
@@ -270,9 +266,7 @@ ERRORS = {
         ["row 1, column 'date'", "2024-12-31"],
     ),
     "ambiguous items": (
-        lambda: Responses.from_frames(
-            long(), items=pl.DataFrame({"item": ["1", "1"], "benchmark": ["A", "B"]})
-        ),
+        lambda: Responses.from_frames(long(), items=pl.DataFrame({"item": ["1", "1"], "benchmark": ["A", "B"]})),
         ["item '1'", "several benchmarks", "column 'benchmark'"],
     ),
 }

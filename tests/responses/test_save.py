@@ -14,9 +14,9 @@ from irsl.readers import read
 from irsl.responses import ResponseMatrix, Responses
 from irsl.responses.schema import RESPONSES
 
-NAMES = st.text(
-    st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1, max_size=8
-).filter(str.strip)
+NAMES = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1, max_size=8).filter(
+    str.strip
+)
 KINDS = {
     "binary": st.sampled_from([0.0, 1.0]),
     "probability": st.floats(0, 1),
@@ -73,9 +73,7 @@ def test_any_table_comes_back(tmp_path_factory, made):
 def with_choices(unit=2**-7, seed=0):
     rng = np.random.default_rng(seed)
     width = {f"i{j}": 2 + j % 3 for j in range(6)}
-    rows = [
-        (f"s{i}", item, (-rng.integers(1, 9999, n)).tolist()) for i in range(5) for item, n in width.items()
-    ]
+    rows = [(f"s{i}", item, (-rng.integers(1, 9999, n)).tolist()) for i in range(5) for item, n in width.items()]
     return Responses.from_frames(
         pl.DataFrame(
             {
@@ -88,9 +86,7 @@ def with_choices(unit=2**-7, seed=0):
         ),
         choices=pl.DataFrame(rows, schema=["subject", "item", "log_p"], orient="row"),
         items=pl.DataFrame({"item": list(width), "gold": 1, "level": range(6)}),
-        subjects=pl.DataFrame(
-            {"subject": [f"s{i}" for i in range(5)], "date": ["2024-05-01", None, None, None, None]}
-        ),
+        subjects=pl.DataFrame({"subject": [f"s{i}" for i in range(5)], "date": ["2024-05-01", None, None, None, None]}),
         log_p_unit=unit,
     )
 

@@ -24,9 +24,7 @@ def responses():
     frame = pl.DataFrame(
         rows, schema=["subject", "item", "benchmark", "outcome", "condition", "response"], orient="row"
     )
-    return Responses.from_frames(
-        frame, subjects=pl.DataFrame({"subject": ["large!", "small"], "flops": [2.0, 1.0]})
-    )
+    return Responses.from_frames(frame, subjects=pl.DataFrame({"subject": ["large!", "small"], "flops": [2.0, 1.0]}))
 
 
 def test_outcomes_say_what_is_there(responses):
@@ -95,9 +93,7 @@ def test_aggregates_and_unlike_kinds_are_refused(responses):
     means = Responses.from_frames(responses.select(benchmark="B").responses, kind="aggregate")
     with pytest.raises(DataError, match="benchmark mean cannot calibrate"):
         means.to_matrix()
-    mixed = pl.concat(
-        [responses.select(outcome="exact").responses, responses.select(benchmark="B").responses]
-    )
+    mixed = pl.concat([responses.select(outcome="exact").responses, responses.select(benchmark="B").responses])
     unlike = Responses.from_frames(mixed, kind={"exact": "probability"})
     with pytest.raises(DataError, match="unlike kinds"):
         unlike.to_matrix()

@@ -20,7 +20,7 @@ from irsl.likelihoods.base import Array, logistic_curve, logistic_slope
 
 @dataclass(frozen=True)
 class Accuracy:
-    """(n_subjects,) arrays: the accuracy, its interval, its noise-free expectation, and the number of items observed."""
+    """Per subject: the accuracy, its interval, its noise-free expectation, and the number of items observed."""
 
     accuracy: Array
     lower: Array
@@ -82,7 +82,7 @@ def bank_accuracy(
 
 
 def _curve_slope(items: ItemParameters, points: Array) -> Array:
-    """dP / d theta of every item, (n_items, n_points)."""
+    """DP / d theta of every item, (n_items, n_points)."""
     return items.discrimination[:, None] * logistic_slope(items.eta(points), items.guessing[:, None])
 
 

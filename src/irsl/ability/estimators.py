@@ -130,9 +130,7 @@ def _score_and_information(
     return score, info
 
 
-def _interval(
-    weight: Array, points: Array, centre: Array, level: float, widen: Array
-) -> tuple[Array, Array]:
+def _interval(weight: Array, points: Array, centre: Array, level: float, widen: Array) -> tuple[Array, Array]:
     """Quantiles of every row's distribution, widened about the centre."""
     cumulative = np.cumsum(weight, axis=1) - 0.5 * weight
     tails = ((1.0 - level) / 2.0, (1.0 + level) / 2.0)

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from irsl.calibration.bank import ItemBank
 from irsl.calibration.short_form import item_information
-from irsl.errors import DataError
+from irsl.errors import DataError, OptionError
 from irsl.likelihoods import Beta, Binomial, Likelihood
 from irsl.likelihoods.base import Array
 
@@ -35,7 +35,7 @@ def information(ability: ArrayLike, bank: ItemBank, *, likelihood: str | Likelih
     ------
     DataError
         An ability is not finite; the message gives the first index.
-    ValueError
+    OptionError
         An unknown likelihood.
     """
     theta = np.atleast_1d(np.asarray(ability, dtype=np.float64))
@@ -47,9 +47,9 @@ def information(ability: ArrayLike, bank: ItemBank, *, likelihood: str | Likelih
         chosen = scale.response_likelihood()
         if isinstance(likelihood, str):
             if likelihood not in ("bernoulli", "binomial", "beta"):
-                raise ValueError(f"likelihood {likelihood!r} is not supported; choose bernoulli, binomial or beta")
+                raise OptionError(f"likelihood {likelihood!r} is not supported; choose bernoulli, binomial or beta")
             if likelihood == "beta" and not isinstance(chosen, Beta):
-                raise ValueError(f"scale {scale.scale!r} has no precision; pass likelihood=Beta(precision)")
+                raise OptionError(f"scale {scale.scale!r} has no precision; pass likelihood=Beta(precision)")
             chosen = chosen if likelihood == "beta" else Binomial(likelihood)
         elif likelihood is not None:
             chosen = likelihood

@@ -11,8 +11,7 @@ import polars as pl
 from irsl.ability.accuracy import bank_accuracy
 from irsl.ability.estimators import ESTIMATORS, estimate
 from irsl.calibration.bank import ItemBank, Scale
-from irsl.calibration.observed import observed_responses
-from irsl.errors import DataError
+from irsl.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from irsl.responses import Responses
@@ -60,7 +59,7 @@ def measure(
     ------
     DataError
         No item of a benchmark is in the bank, or its outcome is not the bank's.
-    ValueError
+    OptionError
         An unknown estimator, or a level outside (0, 1).
 
     Warns
@@ -69,9 +68,9 @@ def measure(
         Items that the bank does not hold were left out; the message counts them and names the first.
     """
     if estimator not in ESTIMATORS:
-        raise ValueError(f"estimator {estimator!r} is not supported; choose one of {list(ESTIMATORS)}")
+        raise OptionError(f"estimator {estimator!r} is not supported; choose one of {list(ESTIMATORS)}")
     if not 0.0 < level < 1.0:
-        raise ValueError(f"level must lie in (0, 1); found {level}")
+        raise OptionError(f"level must lie in (0, 1); found {level}")
     there = responses.outcomes["benchmark"].unique(maintain_order=True).to_list()
     known = [b for b in bank.benchmarks if b in there]
     if not known:
@@ -83,7 +82,13 @@ def measure(
         if benchmarks:
             frames.append(
                 _measure_scale(
-                    responses.select(benchmark=benchmarks), bank, scale, benchmarks, estimator, level, resolution
+                    responses.select(benchmark=benchmarks),
+                    bank,
+                    scale,
+                    benchmarks,
+                    estimator,
+                    level,
+                    resolution,
                 )
             )
     return pl.concat(frames)
@@ -102,7 +107,8 @@ def _warn_of_unknown_items(responses: Responses, bank: ItemBank, benchmarks: lis
         warnings.warn(f"benchmarks without calibrated items were left out: {absent}", stacklevel=3)
     if unknown.len():
         warnings.warn(
-            f"{unknown.len()} items are not in the bank and were left out (first: {unknown[0]!r})", stacklevel=3
+            f"{unknown.len()} items are not in the bank and were left out (first: {unknown[0]!r})",
+            stacklevel=3,
         )
 
 
@@ -118,9 +124,7 @@ def _measure_scale(
     part = bank.select(benchmark=[b for b in scale.benchmarks if b in bank.benchmarks])
     _check_outcome(responses, scale, benchmarks)
     matrix = responses.to_matrix(items=part.items["item"].to_list())
-    return measure_matrix(
-        matrix, part, scale, benchmarks, estimator=estimator, level=level, resolution=resolution
-    )
+    return measure_matrix(matrix, part, scale, benchmarks, estimator=estimator, level=level, resolution=resolution)
 
 
 def measure_matrix(
@@ -151,7 +155,7 @@ def measure_matrix(
     frames = []
     for start in range(0, matrix.n_subjects, BLOCK_SUBJECTS):
         block = matrix.select_subjects(np.arange(start, min(start + BLOCK_SUBJECTS, matrix.n_subjects)))
-        observed = observed_responses(block)
+        observed = block.responses()
         some = np.isfinite(observed).any(axis=1)
         if not some.any():
             continue
@@ -161,9 +165,7 @@ def measure_matrix(
         estimates = estimate(statistics, parameters, likelihood, estimator=estimator, level=level)
         for benchmark in benchmarks:
             columns = np.flatnonzero(item_benchmark == benchmark)
-            accuracy = bank_accuracy(
-                observed[:, columns], parameters.take(columns), scale, estimates, level=level
-            )
+            accuracy = bank_accuracy(observed[:, columns], parameters.take(columns), scale, estimates, level=level)
             frames.append(
                 pl.DataFrame(
                     {
@@ -191,5 +193,3 @@ def _check_outcome(responses: Responses, scale: Scale, benchmarks: list[str]) ->
             f"scale {scale.scale!r} was calibrated on the outcome {scale.outcome!r}; these responses are {found[0]!r}, "
             "a different scoring: select the bank's outcome, or calibrate a bank for this one"
         )
-
-

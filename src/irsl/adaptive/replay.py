@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace as with_fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +10,10 @@ import polars as pl
 from irsl.ability.measure import measure_matrix
 from irsl.adaptive.selection import RULES
 from irsl.calibration.bank import ItemBank
-from irsl.errors import DataError
+from irsl.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from irsl.responses import Responses
-    from irsl.responses.matrix import ResponseMatrix
 
 
 def replay(
@@ -53,15 +51,15 @@ def replay(
 
     Raises
     ------
-    ValueError
+    OptionError
         An unknown selection, or a budget below 1.
     DataError
         No benchmark of the responses is in the bank.
     """
     if selection not in RULES:
-        raise ValueError(f"selection {selection!r} is not supported; choose one of {list(RULES)}")
+        raise OptionError(f"selection {selection!r} is not supported; choose one of {list(RULES)}")
     if budget < 1:
-        raise ValueError(f"budget must be at least 1; found {budget}")
+        raise OptionError(f"budget must be at least 1; found {budget}")
     there = set(responses.outcomes["benchmark"])
     rule = RULES[selection]
     frames = []
@@ -73,11 +71,14 @@ def replay(
         matrix = responses.select(benchmark=benchmarks).to_matrix(items=part.items["item"].to_list())
         likelihood = scale.response_likelihood()
         statistics = likelihood.sufficient_statistics(matrix, resolution=None)
-        values, trials = _dense(statistics.values), _dense(statistics.trials, matrix.n_subjects, matrix.n_items)
+        values, trials = (
+            _dense(statistics.values),
+            _dense(statistics.trials, matrix.n_subjects, matrix.n_items),
+        )
         rng = np.random.default_rng(seed)
         asked = rule(values, trials, part.parameters(), likelihood, budget, rng)
         frame = measure_matrix(
-            _only(matrix, asked), part, scale, benchmarks, estimator=estimator, level=level, resolution=None
+            matrix.only(asked), part, scale, benchmarks, estimator=estimator, level=level, resolution=None
         )
         counts = pl.DataFrame({"subject": [str(s) for s in matrix.subjects], "n_items": asked.sum(axis=1)})
         frames.append(frame.join(counts, on="subject", how="left", maintain_order="left"))
@@ -86,17 +87,6 @@ def replay(
     table = pl.concat(frames)
     first = ["subject", "benchmark", "n_items"]
     return table.select(*first, pl.exclude(first))
-
-
-def _only(matrix: ResponseMatrix, asked: Any) -> ResponseMatrix:
-    """Return the matrix with every cell that was not asked missing."""
-    shape = (matrix.n_subjects, matrix.n_items)
-    hidden = {
-        name: np.where(asked, _dense(getattr(matrix, name), *shape), 0.0).astype(np.float32)
-        for name in ("values", "trials", "logits")
-        if getattr(matrix, name) is not None
-    }
-    return with_fields(matrix, **hidden)
 
 
 def _dense(values: Any, *shape: int) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from irsl.calibration.m_step import Items
 from irsl.calibration.parameters import ItemParameters
@@ -18,12 +19,13 @@ from irsl.likelihoods import Likelihood
 from irsl.likelihoods.base import Array
 
 GRID = np.linspace(-5.0, 5.0, 201)  # spacing of .05, a third of the sd after 50 items or finer
-Rule = Callable[[Any, Array, ItemParameters, Likelihood, int, np.random.Generator], Array]
+Mask = NDArray[np.bool_]
+Rule = Callable[[Any, Array, ItemParameters, Likelihood, int, np.random.Generator], Mask]
 
 
 def by_information(
     values: Any, trials: Array, items: ItemParameters, likelihood: Likelihood, budget: int, rng: Any
-) -> Array:
+) -> Mask:
     """The item with the most information at the present posterior mean under N(0, 1); ties go by bank order."""
     work = Items(np.log(items.discrimination), items.difficulty, items.guessing, likelihood)
     natural, base = work.natural_and_base(GRID)
@@ -47,9 +49,7 @@ def by_information(
     return asked
 
 
-def at_random(
-    values: Any, trials: Array, items: ItemParameters, likelihood: Likelihood, budget: int, rng: Any
-) -> Array:
+def at_random(values: Any, trials: Array, items: ItemParameters, likelihood: Likelihood, budget: int, rng: Any) -> Mask:
     """Equally likely items, other ones for every subject."""
     order = np.where(trials > 0, rng.random(trials.shape), np.inf)
     return _first(order, budget)
@@ -57,7 +57,7 @@ def at_random(
 
 def stratified(
     values: Any, trials: Array, items: ItemParameters, likelihood: Likelihood, budget: int, rng: Any
-) -> Array:
+) -> Mask:
     """One random item from each of `budget` strata of difficulty, other ones for every subject."""
     position = np.empty(items.n_items)
     position[np.argsort(items.difficulty, kind="stable")] = np.arange(items.n_items)
@@ -73,7 +73,7 @@ def stratified(
 
 def by_short_form(
     values: Any, trials: Array, items: ItemParameters, likelihood: Likelihood, budget: int, rng: Any
-) -> Array:
+) -> Mask:
     """The same best form for everybody."""
     form = short_form_items(items, likelihood, min(budget, items.n_items), trials=1)
     asked = np.zeros(trials.shape, bool)
@@ -89,7 +89,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def _first(order: Array, n: int) -> Array:
+def _first(order: Array, n: int) -> Mask:
     """Return the n smallest finite entries of each row as a mask."""
     rank = np.argsort(np.argsort(order, axis=1, kind="stable"), axis=1, kind="stable")
     return np.asarray((rank < n) & np.isfinite(order))

@@ -19,7 +19,7 @@ from irsl.likelihoods import Beta, Binomial, Likelihood
 
 SCHEMA_VERSION = 1
 CONVENTION = "P = c + (1 - c) logistic(a (theta - b)), a > 0; theta has mean 0 and sd 1 over the calibration subjects"
-COLUMNS = {
+COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "item": pl.String,
     "benchmark": pl.String,
     "scale": pl.String,
@@ -87,8 +87,8 @@ class ItemBank:
     ----------
     items : polars.DataFrame
         item, benchmark, scale, difficulty, discrimination, guessing (the curve's floor), chance (of a guess, for the
-        classical law), se_difficulty, se_discrimination (relative to the anchored scale), covariance (of log discrimination and difficulty), mean_response and n_subjects of the
-        calibration, flags.
+        classical law), se_difficulty and se_discrimination (relative to the anchored scale), covariance (of log
+        discrimination and difficulty), mean_response and n_subjects of the calibration, flags.
     scales : tuple of Scale
     version : str
         Version of irsl that made it.
@@ -124,9 +124,7 @@ class ItemBank:
                 return scale
         raise DataError(f"the bank has no benchmark {benchmark!r}; it has {self.benchmarks}")
 
-    def select(
-        self, *, benchmark: str | Sequence[str] | None = None, items: Sequence[str] | None = None
-    ) -> ItemBank:
+    def select(self, *, benchmark: str | Sequence[str] | None = None, items: Sequence[str] | None = None) -> ItemBank:
         """Return the bank of some benchmarks or items, items in the order given."""
         frame = self.items
         if benchmark is not None:
@@ -138,9 +136,7 @@ class ItemBank:
             asked = pl.DataFrame({"item": list(items)}, schema={"item": pl.String})
             unknown = asked.join(frame, on="item", how="anti")
             if unknown.height:
-                raise DataError(
-                    f"{unknown.height} items are not in the bank (first: {unknown['item'][0]!r})"
-                )
+                raise DataError(f"{unknown.height} items are not in the bank (first: {unknown['item'][0]!r})")
             frame = asked.join(frame, on="item", how="left", maintain_order="left")
         kept = set(frame["scale"].unique())
         return ItemBank(frame, tuple(s for s in self.scales if s.scale in kept), self.version)

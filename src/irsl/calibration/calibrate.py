@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +16,8 @@ from irsl.calibration.bank import COLUMNS, ItemBank, Scale
 from irsl.calibration.item_prior import ItemPrior, initial_prior, no_prior
 from irsl.calibration.m_step import DIFFICULTY_LIMIT, Items
 from irsl.calibration.misfit import misfit_variance
-from irsl.calibration.observed import observed_responses
 from irsl.calibration.uncertainty import item_covariances
-from irsl.errors import DataError
+from irsl.errors import DataError, OptionError
 from irsl.likelihoods import Beta, Binomial, Likelihood, SufficientStatistics
 from irsl.likelihoods.base import Array
 
@@ -56,9 +55,7 @@ class Calibration:
 
     def _only(self, column: str) -> Any:
         if self.fits.height != 1:
-            raise ValueError(
-                f"{column} is of one fit; this calibration has {self.fits.height}: see calibration.fits"
-            )
+            raise OptionError(f"{column} is of one fit; this calibration has {self.fits.height}: see calibration.fits")
         return self.fits[column][0]
 
     @property
@@ -135,7 +132,7 @@ def calibrate(
     ------
     DataError
         Several outcomes or conditions of a benchmark (the choices are named), aggregates, fewer than two subjects.
-    ValueError
+    OptionError
         An unknown model, likelihood, scale or item_prior; the supported ones are named.
 
     Source: Bock and Aitkin (1981) for marginal maximum likelihood; docs/mathematics.md for everything else.
@@ -147,7 +144,7 @@ def calibrate(
         ("item_prior", item_prior, ITEM_PRIORS),
     ):
         if value not in supported:
-            raise ValueError(f"{name} {value!r} is not supported; choose one of {list(supported)}")
+            raise OptionError(f"{name} {value!r} is not supported; choose one of {list(supported)}")
     benchmarks = responses.outcomes["benchmark"].unique(maintain_order=True).to_list()
     groups = [("joint", benchmarks)] if scale == "joint" else [(b, [b]) for b in benchmarks]
     settings = engine.Settings(tolerance, max_iterations)
@@ -209,16 +206,14 @@ def _calibrate_scale(
         raise DataError(f"scale {name!r}: calibration needs at least two subjects; found {matrix.n_subjects}")
     chosen = _likelihood(name, matrix.kind, likelihood)
     if model == "3pl" and chosen.precision is not None:
-        raise ValueError("model '3pl' has a floor for right answers; probabilities have none: use '1pl' or '2pl'")
+        raise OptionError("model '3pl' has a floor for right answers; probabilities have none: use '1pl' or '2pl'")
     statistics = chosen.sufficient_statistics(matrix, resolution=resolution)
     guessing = matrix.chance.copy() if model == "3pl" else np.zeros(matrix.n_items)
     common_slope = model == "1pl"
     prior = no_prior() if item_prior == "none" else initial_prior(common_slope=common_slope)
-    observed = observed_responses(matrix)
+    observed = matrix.responses()
     items = _initial_items(observed, guessing, chosen, prior)
-    outcome = engine.fit(
-        statistics, items, prior, common_slope=common_slope, settings=settings, progress=progress
-    )
+    outcome = engine.fit(statistics, items, prior, common_slope=common_slope, settings=settings, progress=progress)
     if resolution is not None and matrix.kind == "probability":
         squeezed = int(np.nansum((observed < resolution / 2) | (observed > 1 - resolution / 2)))
         notes.append(f"{squeezed} probabilities moved inside by half the resolution {resolution:g}")
@@ -279,8 +274,7 @@ def _likelihood(name: str, kind: str, likelihood: str) -> Likelihood:
     fits = {"binary": ("bernoulli", "binomial"), "counts": ("binomial",), "probability": ("beta",)}[kind]
     if wanted not in fits:
         raise DataError(
-            f"scale {name!r} holds {kind} responses, for which the likelihood is one of {list(fits)}; "
-            f"found {wanted!r}"
+            f"scale {name!r} holds {kind} responses, for which the likelihood is one of {list(fits)}; found {wanted!r}"
         )
     return Beta(INITIAL_PRECISION) if wanted == "beta" else Binomial(wanted)
 
@@ -329,9 +323,7 @@ def _with_item_errors(outcome: engine.Outcome, covariance: Array, matrix: Respon
     parameters = ItemParameters(
         items.b, np.exp(items.log_a), items.guessing, np.where(np.isfinite(covariance), covariance, 0.0)
     )
-    added = item_error_variance(
-        parameters, items.likelihood, outcome.ability, outcome.se_ability, matrix.trials
-    )
+    added = item_error_variance(parameters, items.likelihood, outcome.ability, outcome.se_ability, matrix.trials)
     return np.sqrt(outcome.se_ability**2 + added)
 
 

@@ -85,9 +85,7 @@ class ExpectationStep:
     log_marginal: Array
 
 
-def blocks(
-    statistics: SufficientStatistics, rows: int = BLOCK_ROWS
-) -> Iterator[tuple[slice, Any, Any]]:
+def blocks(statistics: SufficientStatistics, rows: int = BLOCK_ROWS) -> Iterator[tuple[slice, Any, Any]]:
     """Row blocks of T(Y) and n; n stays an int where it is one."""
     n_subjects = statistics.values.shape[0]
     for start in range(0, n_subjects, rows):
@@ -236,9 +234,7 @@ class _Run:
         self.n_passes += 1
         prior = state.prior
         nodes = self.grid.nodes
-        items, variance = update_items(
-            state.items, step.statistics, nodes, prior, common_slope=self.common_slope
-        )
+        items, variance = update_items(state.items, step.statistics, nodes, prior, common_slope=self.common_slope)
         penalty = float(prior.log_density(state.items.log_a, state.items.b).sum())
         objective = float(step.log_marginal.sum()) + self._constant(state) + penalty
         items = update_precision(items, step.statistics, nodes, self.statistics.slope)
@@ -255,9 +251,7 @@ class _Run:
     def expect(self, state: _State) -> ExpectationStep:
         """E step on a grid that resolves the narrowest posterior and holds the widest."""
         while True:
-            self.grid = AbilityGrid.build(
-                Nodes(-self.range, self.range, self.n_nodes), self._spacing(state)
-            )
+            self.grid = AbilityGrid.build(Nodes(-self.range, self.range, self.n_nodes), self._spacing(state))
             step = expectation_step(self.statistics, state.items, self.grid, self.dtype)
             needed = float((np.abs(step.ability) + 5.0 * step.se_ability).max())
             if needed <= self.range or self.range >= MAX_ABILITY_RANGE:
@@ -335,7 +329,7 @@ class _Run:
 
 
 def _product(left: Any, right: Array) -> Array:
-    """left @ right for a dense or sparse left, in the precision of `right`."""
+    """Left @ right for a dense or sparse left, in the precision of `right`."""
     if sparse.issparse(left):
         return np.asarray((left @ right), dtype=np.float64)
     return np.asarray(np.asarray(left, dtype=right.dtype) @ right, dtype=np.float64)

@@ -50,9 +50,7 @@ class ItemPrior:
             if np.isfinite(sd[part]):
                 mean[part] = value.mean()
                 spread = ((value - mean[part]) ** 2 + variance[:, part]).sum()
-                sd[part] = np.sqrt(
-                    (spread + PSEUDO_ITEMS * CUSTOMARY_SD[part] ** 2) / (value.size + PSEUDO_ITEMS)
-                )
+                sd[part] = np.sqrt((spread + PSEUDO_ITEMS * CUSTOMARY_SD[part] ** 2) / (value.size + PSEUDO_ITEMS))
         return ItemPrior(mean, sd)
 
     def rescaled(self, shift: float, scale: float) -> ItemPrior:

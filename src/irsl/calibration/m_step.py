@@ -185,7 +185,5 @@ def _line_search(
         if not fell.any():
             return moved, new
         factor[fell] *= 0.5
-    kept = replace(
-        moved, log_a=np.where(fell, items.log_a, moved.log_a), b=np.where(fell, items.b, moved.b)
-    )
+    kept = replace(moved, log_a=np.where(fell, items.log_a, moved.log_a), b=np.where(fell, items.b, moved.b))
     return kept, np.where(fell, value, new)

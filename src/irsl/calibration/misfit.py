@@ -9,6 +9,7 @@ excess = sigma^2 (1 / n_observed + 1 / n_predicted). docs/mathematics.md, sectio
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from irsl.calibration.engine import blocks, log_likelihood_at
 from irsl.calibration.m_step import Items
@@ -52,7 +53,11 @@ def misfit_variance(
 
 
 def _excess(
-    statistics: SufficientStatistics, responses: Array, items: Items, grid: AbilityGrid, source: Array
+    statistics: SufficientStatistics,
+    responses: Array,
+    items: Items,
+    grid: AbilityGrid,
+    source: NDArray[np.bool_],
 ) -> tuple[float, float]:
     """Sum over subjects of squared error minus its expectation, and of 1 / n_source + 1 / n_target."""
     natural, base = items.natural_and_base(grid.nodes.points)

@@ -54,7 +54,7 @@ class ItemParameters:
         return int(self.difficulty.size)
 
     def eta(self, ability: Array) -> Array:
-        """a (theta - b): (n_items, n_abilities) for abilities (n_abilities,)."""
+        """A (theta - b): (n_items, n_abilities) for abilities (n_abilities,)."""
         return self.discrimination[:, None] * (np.asarray(ability)[None, :] - self.difficulty[:, None])
 
     def take(self, index: NDArray[np.intp]) -> ItemParameters:

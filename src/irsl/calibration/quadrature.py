@@ -85,8 +85,9 @@ class AbilityGrid:
 
     @property
     def log_prior(self) -> Array:
-        """log of the N(0, 1) density at the points plus the log of the spacing."""
-        return -0.5 * self.points**2 - LOG_SQRT_2PI + np.log(self.points[1] - self.points[0])
+        """Log of the N(0, 1) density at the points plus the log of the spacing."""
+        spacing = self.points[1] - self.points[0]
+        return np.asarray(-0.5 * self.points**2 - LOG_SQRT_2PI + np.log(spacing))
 
     def chunks(self, n_subjects: int) -> Iterator[slice]:
         """Row ranges for which a table over the grid stays within `GRID_CELLS`."""

@@ -12,9 +12,7 @@ from irsl.likelihoods.base import Array
 ABILITIES = np.linspace(-3.0, 3.0, 49)
 
 
-def short_form_items(
-    items: ItemParameters, likelihood: Likelihood, n: int, *, trials: int = 1
-) -> NDArray[np.intp]:
+def short_form_items(items: ItemParameters, likelihood: Likelihood, n: int, *, trials: int = 1) -> NDArray[np.intp]:
     """Choose n items greedily: each raises the population's mean log posterior precision most.
 
     The criterion is the mean over N(0, 1) of log(1 + I(theta)), with I the form's information and 1 the prior's: the

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from irsl._version import __version__
-from irsl.errors import IrslError
+from irsl.errors import IrslError, OptionError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -58,7 +58,8 @@ class Estimator(StrEnum):
 
 
 DataArgument = Annotated[
-    Path, typer.Argument(help="Responses: Parquet or CSV, long or wide, or a folder saved by irsl.", show_default=False)
+    Path,
+    typer.Argument(help="Responses: Parquet or CSV, long or wide, or a folder saved by irsl.", show_default=False),
 ]
 KindOption = Annotated[Kind | None, typer.Option(help="What the responses are, where the columns do not say it.")]
 OutcomeOption = Annotated[str | None, typer.Option(help="Outcome to use, e.g. acc, where there are several.")]
@@ -79,16 +80,20 @@ def main() -> None:
         raise SystemExit(stop.exit_code) from None
     except typer.Abort:
         raise SystemExit(130) from None
-    except (IrslError, ValueError, OSError) as error:
+    except (IrslError, OSError) as error:
         _fail(str(error))
-    except Exception as error:  # usage errors of typer carry their own text; anything else is a defect and is shown whole
+    except (
+        Exception
+    ) as error:  # usage errors of typer carry their own text; anything else is a defect and is shown whole
         if hasattr(error, "format_message"):
             _fail(error.format_message())
         raise
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
     """Hold the options of irsl itself."""
     if version:
         print(__version__)
@@ -139,7 +144,8 @@ def calibrate(
     benchmark: BenchmarkOption = None,
     condition: ConditionOption = None,
     resolution: Annotated[
-        float | None, typer.Option(help="Step between two probabilities; needed where some are exactly 0 or 1.")
+        float | None,
+        typer.Option(help="Step between two probabilities; needed where some are exactly 0 or 1."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -308,7 +314,7 @@ def _write_table(table: pl.DataFrame, out: Path) -> None:
 
     writers = {".csv": "write_csv", ".parquet": "write_parquet", ".json": "write_json"}
     if out.suffix not in writers:
-        raise ValueError(f"--out {out}: expected a name that ends in one of {list(writers)}")
+        raise OptionError(f"--out {out}: expected a name that ends in one of {list(writers)}")
     with replace_file(out) as temporary:
         getattr(table, writers[out.suffix])(temporary)
 
@@ -321,7 +327,11 @@ class _progress:  # noqa: N801  (a context manager that reads as a verb)
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=Console(stderr=True), transient=True
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
         )
         self.task = self.bar.add_task(first, total=None)
 

@@ -18,7 +18,7 @@ MAX_STEPS = 200
 
 
 def accuracy_logit(accuracy: Array, n_items: Array | int, chance: Array | float) -> tuple[Array, Array]:
-    """z of an accuracy, and its standard error.
+    """Z of an accuracy, and its standard error.
 
     Parameters
     ----------
@@ -51,5 +51,5 @@ def accuracy_logit(accuracy: Array, n_items: Array | int, chance: Array | float)
 
 
 def accuracy_of_logit(z: Array, chance: float) -> Array:
-    """c + (1 - c) logistic(z)."""
+    """C + (1 - c) logistic(z)."""
     return logistic_curve(np.asarray(z), chance)

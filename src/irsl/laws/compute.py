@@ -21,7 +21,5 @@ def training_flops(n_params: ArrayLike, n_tokens: ArrayLike) -> Array:
         Tokens seen D; broadcasts with `n_params`.
     """
     return np.asarray(
-        FLOPS_PER_PARAMETER_AND_TOKEN
-        * np.asarray(n_params, dtype=np.float64)
-        * np.asarray(n_tokens, dtype=np.float64)
+        FLOPS_PER_PARAMETER_AND_TOKEN * np.asarray(n_params, dtype=np.float64) * np.asarray(n_tokens, dtype=np.float64)
     )

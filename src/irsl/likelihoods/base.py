@@ -70,11 +70,9 @@ class Likelihood(Protocol):
         """Variance of the observed response (the proportion, for counts) around its curve."""
 
     def log_density(self, values: Array, trials: Array | int, eta: Array, guessing: Array | float) -> Array:
-        """log f(y | eta) evaluated directly: the slow version that tests and the engine's self-check use."""
+        """Log f(y | eta) evaluated directly: the slow version that tests and the engine's self-check use."""
 
-    def sample(
-        self, eta: Array, guessing: Array | float, *, trials: int, rng: np.random.Generator
-    ) -> Array:
+    def sample(self, eta: Array, guessing: Array | float, *, trials: int, rng: np.random.Generator) -> Array:
         """Draw responses: successes of `trials` for counts, else the response itself."""
 
 
@@ -84,5 +82,5 @@ def logistic_curve(eta: Array, guessing: Array | float) -> Array:
 
 
 def logistic_slope(eta: Array, guessing: Array | float) -> Array:
-    """d P / d eta of `logistic_curve`."""
+    """D P / d eta of `logistic_curve`."""
     return np.asarray((1.0 - np.asarray(guessing)) * expit(eta) * expit(-eta), dtype=np.float64)

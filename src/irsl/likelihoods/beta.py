@@ -69,14 +69,13 @@ class Beta:
         return phi * d_mu, digamma(p) - digamma(q), phi * d_mu * (polygamma(1, p) + polygamma(1, q))
 
     def curvature(self, eta: Array, guessing: Array | float) -> Array:
-        """m''."""
+        """M''."""
         phi = self.precision
         mu, nu, d_mu = _curve(eta, guessing)
         p, q = mu * phi, nu * phi
         d2_mu = d_mu * (1.0 - 2.0 * expit(eta))
         return np.asarray(
-            phi * d2_mu * (polygamma(1, p) + polygamma(1, q))
-            + (phi * d_mu) ** 2 * (polygamma(2, p) - polygamma(2, q))
+            phi * d2_mu * (polygamma(1, p) + polygamma(1, q)) + (phi * d_mu) ** 2 * (polygamma(2, p) - polygamma(2, q))
         )
 
     def response_mean(self, eta: Array, guessing: Array | float) -> Array:
@@ -84,19 +83,17 @@ class Beta:
         return logistic_curve(eta, guessing)
 
     def response_variance(self, mean: Array, trials: Array | int) -> Array:
-        """mu (1 - mu) / (phi + 1)."""
+        """Mu (1 - mu) / (phi + 1)."""
         return np.asarray(mean * (1.0 - mean) / (self.precision + 1.0))
 
     def log_density(self, values: Array, trials: Array | int, eta: Array, guessing: Array | float) -> Array:
-        """log of the Beta density at y; 0 where `trials` is 0."""
+        """Log of the Beta density at y; 0 where `trials` is 0."""
         natural, base = self.natural_and_base(eta, guessing)
         log_y, log_complement = np.log(values), np.log1p(-values)
         h = (self.precision - 1.0) * log_complement - log_y
         return np.asarray(np.where(np.asarray(trials) > 0, (log_y - log_complement) * natural + base + h, 0.0))
 
-    def sample(
-        self, eta: Array, guessing: Array | float, *, trials: int = 1, rng: np.random.Generator
-    ) -> Array:
+    def sample(self, eta: Array, guessing: Array | float, *, trials: int = 1, rng: np.random.Generator) -> Array:
         """Probabilities, float64."""
         mu, nu, _ = _curve(eta, guessing)
         return np.asarray(rng.beta(mu * self.precision, nu * self.precision))

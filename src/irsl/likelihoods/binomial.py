@@ -63,13 +63,11 @@ class Binomial:
         return np.asarray(mean * (1.0 - mean) / trials)
 
     def log_density(self, values: Array, trials: Array | int, eta: Array, guessing: Array | float) -> Array:
-        """log of the binomial probability of k in n."""
+        """Log of the binomial probability of k in n."""
         natural, base = self.natural_and_base(eta, guessing)
         return np.asarray(values * natural + trials * base + _log_choose(trials, values))
 
-    def sample(
-        self, eta: Array, guessing: Array | float, *, trials: int, rng: np.random.Generator
-    ) -> Array:
+    def sample(self, eta: Array, guessing: Array | float, *, trials: int, rng: np.random.Generator) -> Array:
         """Successes of `trials`, float64."""
         return rng.binomial(trials, self.response_mean(eta, guessing)).astype(np.float64)
 

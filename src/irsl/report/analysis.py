@@ -113,9 +113,7 @@ def analyse(
         model=model,
         progress=lambda scale, n, objective: say(f"calibrating {scale}, pass {n}", 0.1),
     )
-    notes += [
-        f"{row['scale']}: {row['message']}" for row in calibration.fits.to_dicts() if not row["converged"]
-    ]
+    notes += [f"{row['scale']}: {row['message']}" for row in calibration.fits.to_dicts() if not row["converged"]]
     say("measuring subjects", 0.35)
     measured = measure(responses, calibration.bank, level=LEVEL)
     abilities = measured.join(subjects, on="subject", how="left", maintain_order="left")
@@ -131,9 +129,7 @@ def analyse(
         points = unbiased.join(subjects, on="subject", how="left", maintain_order="left")
         laws = forecast_largest(points, calibration.bank, target=target, level=LEVEL, seed=seed)
     say("replaying held-out runs", 0.65)
-    replays, why_not = replay_held_out(
-        responses, subjects, model=model, budget=budget, level=LEVEL, seed=seed
-    )
+    replays, why_not = replay_held_out(responses, subjects, model=model, budget=budget, level=LEVEL, seed=seed)
     if replays is None:
         notes.append(f"No replay: {why_not}.")
     say("checking the fit", 0.9)
@@ -189,7 +185,7 @@ def target_size(subjects: pl.DataFrame) -> tuple[str | None, str]:
     if finals.is_empty():
         return None, "the subjects have no flops and size"
     per_recipe = finals.group_by("recipe").agg(pl.col("size").n_unique())
-    if per_recipe["size"].max() < 4:
+    if int(per_recipe["size"].to_numpy().max()) < 4:
         return None, "a law needs at least four sizes of a recipe, the largest of them to be forecast"
     sizes = finals.group_by("size").agg(pl.col("flops").median()).sort("flops")
     return str(sizes["size"][-1]), ""

@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 
 from irsl.calibration import ItemBank
-from irsl.calibration.observed import observed_responses
 from irsl.likelihoods.base import Array, logistic_curve
 from irsl.responses import Responses
 
@@ -62,7 +61,15 @@ def item_fit(responses: Responses, bank: ItemBank, measured: pl.DataFrame) -> pl
             infit = square.sum(axis=0) / np.where(seen, variance, 0.0).sum(axis=0)
             outfit = np.where(seen, square / variance, 0.0).sum(axis=0) / n
         frames.append(
-            pl.DataFrame({"item": names, "benchmark": [benchmark] * len(names), "infit": infit, "outfit": outfit, "n": n})
+            pl.DataFrame(
+                {
+                    "item": names,
+                    "benchmark": [benchmark] * len(names),
+                    "infit": infit,
+                    "outfit": outfit,
+                    "n": n,
+                }
+            )
         )
     return pl.concat(frames).with_columns(pl.col("infit", "outfit").fill_nan(None))
 
@@ -81,4 +88,4 @@ def _residuals(
         parameters, scale = part.parameters(), part.scale_of(benchmark)
         predicted = logistic_curve(parameters.eta(theta).T, parameters.guessing)
         variance = scale.response_likelihood().response_variance(predicted, scale.trials)
-        yield benchmark, observed_responses(matrix), predicted, np.maximum(variance, 1e-9), names
+        yield benchmark, matrix.responses(), predicted, np.maximum(variance, 1e-9), names

@@ -37,7 +37,7 @@ class LawTables:
     trends : benchmark, recipe, intercept, slope and its error, centre (log10 FLOPs), tau
     forecasts : benchmark, recipe, method, flops, accuracy and its interval, observed; for the item-response law also
         ability and its interval, and the ability observed
-    comparison : benchmark, method, error (mean absolute, in accuracy), coverage, width, decision_accuracy and its interval
+    comparison : benchmark, method, error (mean absolute, in accuracy), coverage, width, decision_accuracy, its interval
     choice : benchmark ("all" is their mean), recipe, p_best, accuracy with interval, observed
     """
 
@@ -48,9 +48,7 @@ class LawTables:
     choice: pl.DataFrame
 
 
-def forecast_largest(
-    points: pl.DataFrame, bank: ItemBank, *, target: str, level: float, seed: int
-) -> LawTables:
+def forecast_largest(points: pl.DataFrame, bank: ItemBank, *, target: str, level: float, seed: int) -> LawTables:
     """Fit both laws to the sizes below `target`, per benchmark, and forecast the target.
 
     Parameters
@@ -78,9 +76,7 @@ def forecast_largest(
         parts.append(part)
     joined = {name: pl.concat([p[name] for p in parts]) for name in parts[0]}
     choice = _choice(draws, joined["forecasts"], recipes, level)
-    return LawTables(
-        points=points, choice=choice, **{k: joined[k] for k in ("trends", "forecasts", "comparison")}
-    )
+    return LawTables(points=points, choice=choice, **{k: joined[k] for k in ("trends", "forecasts", "comparison")})
 
 
 def _one_benchmark(
@@ -96,7 +92,9 @@ def _one_benchmark(
         pl.col("recipe").replace_strict({r: i for i, r in enumerate(recipes)}), "flops"
     )
     observed = large.group_by("recipe", maintain_order=True).agg(
-        pl.col("accuracy", "ability", "flops").mean(), first=pl.col("accuracy").first(), last=pl.col("accuracy").last()
+        pl.col("accuracy", "ability", "flops").mean(),
+        first=pl.col("accuracy").first(),
+        last=pl.col("accuracy").last(),
     )
     truth = observed["accuracy"].to_numpy()
     flops = observed["flops"].to_numpy()
@@ -135,14 +133,24 @@ def _one_benchmark(
     n_target = len(items) * scale.trials
     p_seen = rng.binomial(n_target, p_draws) / n_target
     classical = _frame(
-        benchmark, "classical", recipes, flops, p_draws.mean(axis=0), np.quantile(p_seen, tails, axis=0), truth
+        benchmark,
+        "classical",
+        recipes,
+        flops,
+        p_draws.mean(axis=0),
+        np.quantile(p_seen, tails, axis=0),
+        truth,
     )
     sizes = small.group_by("size").agg(pl.col("flops").median()).sort("flops")["size"].to_list()
     ranks = {
         "small": _at_size(small, sizes[-1], recipes),
         "smallest": _at_size(small, sizes[0], recipes),
     }
-    predictions = {"irsl": irsl["accuracy"].to_numpy(), "classical": classical["accuracy"].to_numpy(), **ranks}
+    predictions = {
+        "irsl": irsl["accuracy"].to_numpy(),
+        "classical": classical["accuracy"].to_numpy(),
+        **ranks,
+    }
     comparison = [
         _compare(benchmark, method, frame, truth, predicted, level, rng)
         for method, predicted in predictions.items()
@@ -167,7 +175,7 @@ class _MeanCurve:
         self.values = logistic_curve(parameters.eta(self.points), parameters.guessing[:, None]).mean(axis=0)
 
     def __call__(self, ability: Array) -> Array:
-        return np.interp(ability, self.points, self.values)
+        return np.asarray(np.interp(ability, self.points, self.values))
 
 
 def _mean_chance(items: ItemBank) -> float:
@@ -181,7 +189,13 @@ def _at_size(small: pl.DataFrame, size: str, recipes: tuple[str, ...]) -> Array:
 
 
 def _frame(
-    benchmark: str, method: str, recipes: tuple[str, ...], flops: Array, mean: Array, bounds: Array, truth: Array
+    benchmark: str,
+    method: str,
+    recipes: tuple[str, ...],
+    flops: Array,
+    mean: Array,
+    bounds: Array,
+    truth: Array,
 ) -> pl.DataFrame:
     return pl.DataFrame(
         {
@@ -261,9 +275,7 @@ def _bootstrap(truth: Array, predicted: Array, level: float, rng: np.random.Gene
     return float(low), float(high)
 
 
-def _choice(
-    draws: dict[str, Array], forecasts: pl.DataFrame, recipes: tuple[str, ...], level: float
-) -> pl.DataFrame:
+def _choice(draws: dict[str, Array], forecasts: pl.DataFrame, recipes: tuple[str, ...], level: float) -> pl.DataFrame:
     """Which recipe will be best, how surely, and what it will reach; "all" is the mean over benchmarks."""
     tables = dict(draws)
     if len({d.shape for d in draws.values()}) == 1 and len(draws) > 1:

@@ -8,7 +8,6 @@ import polars as pl
 from irsl.ability import measure
 from irsl.adaptive import replay
 from irsl.calibration import ItemBank, calibrate
-from irsl.calibration.observed import observed_responses
 from irsl.likelihoods.base import Array
 from irsl.responses import Responses
 
@@ -34,7 +33,10 @@ def replay_held_out(
     """
     recipes = subjects["recipe"].unique(maintain_order=True).to_list()
     if len(recipes) < MIN_RECIPES:
-        return None, f"whole recipes are held out for it, and there are only {len(recipes)} of at least {MIN_RECIPES}"
+        return (
+            None,
+            f"whole recipes are held out for it, and there are only {len(recipes)} of at least {MIN_RECIPES}",
+        )
     smallest = int(responses.items.group_by("benchmark").len()["len"].min())  # type: ignore[arg-type]
     if smallest <= budget:
         return None, f"the smallest benchmark has {smallest} items, no more than the {budget} of a short test"
@@ -44,7 +46,10 @@ def replay_held_out(
     bank = calibrate(responses.select(subjects=home), model=model).bank
     held_out = responses.select(subjects=away)
     full = measure(held_out, bank, level=level).select(
-        "subject", "benchmark", pl.col("accuracy").alias("full_accuracy"), pl.col("ability").alias("full_ability")
+        "subject",
+        "benchmark",
+        pl.col("accuracy").alias("full_accuracy"),
+        pl.col("ability").alias("full_ability"),
     )
     rows = []
     for selection in SELECTIONS:
@@ -80,15 +85,17 @@ def _without_irt(
         part = bank.select(benchmark=benchmark)
         names = part.items["item"].to_list()
         known, new = (
-            observed_responses(responses.select(subjects=s, benchmark=benchmark).to_matrix(items=names))
-            for s in (home, away)
+            responses.select(subjects=s, benchmark=benchmark).to_matrix(items=names).responses() for s in (home, away)
         )
         truth = np.nanmean(new, axis=1)
         order = np.argsort(np.where(np.isfinite(new), rng.random(new.shape), np.inf), axis=1)[:, :budget]
         mean = np.nanmean(np.take_along_axis(new, order, axis=1), axis=1)
         form = [names.index(i) for i in part.short_form(budget).items["item"]]
         regression = _ridge(known[:, form], np.nanmean(known, axis=1), new[:, form])
-        for selection, estimate in (("mean of random items", mean), ("regression on the short form", regression)):
+        for selection, estimate in (
+            ("mean of random items", mean),
+            ("regression on the short form", regression),
+        ):
             rows.append(
                 {
                     "benchmark": benchmark,

@@ -88,13 +88,9 @@ def read_choices(
         if not log_p_unit > 0:
             raise DataError(f"{origin.at()}: expected log_p_unit above 0, found {log_p_unit!r}.")
         log_p = log_p.list.eval(pl.element() * log_p_unit)
-    table = table.select(
-        "subject", "item", "benchmark", read_condition(table), read_trial(table, origin), log_p
-    )
+    table = table.select("subject", "item", "benchmark", read_condition(table), read_trial(table, origin), log_p)
     table = _finite(table, origin, account)
-    require_unique(
-        table, CHOICES_KEY, origin, "Drop the copies, or number repeated samples in a column 'trial'."
-    )
+    require_unique(table, CHOICES_KEY, origin, "Drop the copies, or number repeated samples in a column 'trial'.")
     counts = (
         table.filter(pl.col("log_p").is_not_null())
         .group_by("benchmark", "item", maintain_order=True)
@@ -133,9 +129,7 @@ def _finite(table: pl.DataFrame, origin: Origin, account: Account) -> pl.DataFra
         if lost.any():
             row = lost.arg_true()[0]
             account.unread.append(
-                Unread(
-                    "log_p", reason, int(lost.sum()), f"{origin.at(row)}: {table['log_p'].to_list()[row]!r}"
-                )
+                Unread("log_p", reason, int(lost.sum()), f"{origin.at(row)}: {table['log_p'].to_list()[row]!r}")
             )
     return table.with_columns(log_p=pl.when(~(missing | infinite)).then("log_p"))
 
@@ -150,8 +144,7 @@ def in_units(choices: pl.DataFrame, unit: float | None) -> pl.DataFrame:
 def with_widths(items: pl.DataFrame, choices: pl.DataFrame) -> pl.DataFrame:
     """Fill in n_options from the number of log-likelihoods, where the table of items does not say."""
     return items.join(_widths(choices), on="item", how="left", maintain_order="left").select(
-        pl.coalesce("n_options", "width").alias("n_options") if name == "n_options" else name
-        for name in items.columns
+        pl.coalesce("n_options", "width").alias("n_options") if name == "n_options" else name for name in items.columns
     )
 
 
@@ -190,9 +183,7 @@ def computable(choices: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
     A benchmark's outcome needs gold, and characters where it is per character, of every item that was asked.
     """
     groups = (
-        choices.join(
-            items.select("item", "gold", "choice_characters"), on="item", how="left", maintain_order="left"
-        )
+        choices.join(items.select("item", "gold", "choice_characters"), on="item", how="left", maintain_order="left")
         .group_by("benchmark", maintain_order=True)
         .agg(
             gold=pl.col("gold").is_not_null().all(),
@@ -267,9 +258,7 @@ class _Ragged:
         starts = np.cumsum(lengths) - lengths
         log_p = rows["log_p"].explode().to_numpy().astype(np.float64)
         asked = (
-            rows.select("item")
-            .unique(maintain_order=True)
-            .join(items, on="item", how="left", maintain_order="left")
+            rows.select("item").unique(maintain_order=True).join(items, on="item", how="left", maintain_order="left")
         )
         _require(asked, "gold", outcome)
         code = rows["item"].cast(pl.Enum(asked["item"])).to_physical().cast(pl.Int64).to_numpy()

@@ -37,8 +37,7 @@ def require_rows(frame: pl.DataFrame, origin: Origin) -> None:
     """Raise DataError if a table has no rows."""
     if frame.is_empty():
         raise DataError(
-            f"{origin.at()}: expected at least one row, found an empty table (columns "
-            f"{listed(frame.columns)})."
+            f"{origin.at()}: expected at least one row, found an empty table (columns {listed(frame.columns)})."
         )
 
 
@@ -66,9 +65,7 @@ def loosely_cast(column: pl.Series, dtype: pl.DataType) -> pl.Series:
         column = column.arr.to_list()
     if isinstance(dtype, pl.List) and not isinstance(column.dtype, pl.List):
         single = column.cast(dtype.inner, strict=False).to_frame("single")
-        return single.select(
-            pl.when(pl.col("single").is_not_null()).then(pl.concat_list("single"))
-        ).to_series()
+        return single.select(pl.when(pl.col("single").is_not_null()).then(pl.concat_list("single"))).to_series()
     try:
         if column.dtype == pl.String and dtype == pl.Date:
             return column.str.to_date(strict=False)

@@ -173,9 +173,7 @@ def _samples(n_samples: int | ArrayLike | None, shape: tuple[int, int]) -> NDArr
         return None
     samples = np.asarray(n_samples)
     if samples.dtype.kind not in "iuf" or samples.shape not in ((), shape):
-        raise DataError(
-            f"n_samples: expected an int or integers of shape {shape}, found shape {samples.shape}."
-        )
+        raise DataError(f"n_samples: expected an int or integers of shape {shape}, found shape {samples.shape}.")
     samples = np.nan_to_num(samples, nan=0.0) if samples.dtype.kind == "f" else samples
     if (samples < 0).any() or (samples != np.round(samples)).any():
         raise DataError("n_samples: expected whole numbers, 0 or more.")

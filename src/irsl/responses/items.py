@@ -18,9 +18,7 @@ def place_in_benchmarks(table: pl.DataFrame, items: pl.DataFrame | None, origin:
     if items is None or "benchmark" not in items.columns:
         return table.with_columns(benchmark=pl.lit(DEFAULT_BENCHMARK))
     homes = items.select("item", "benchmark").unique(maintain_order=True)
-    clash = homes.filter(
-        pl.col("item").is_duplicated() & pl.col("item").is_in(table["item"].unique().implode())
-    )
+    clash = homes.filter(pl.col("item").is_duplicated() & pl.col("item").is_in(table["item"].unique().implode()))
     if clash.height:
         raise DataError(
             f"{origin.at()}: item {clash['item'][0]!r} occurs in several benchmarks, so a column 'benchmark' "
@@ -31,9 +29,7 @@ def place_in_benchmarks(table: pl.DataFrame, items: pl.DataFrame | None, origin:
     )
 
 
-def conform_items(
-    frame: pl.DataFrame | None, asked: pl.DataFrame, origin: Origin, account: Account
-) -> pl.DataFrame:
+def conform_items(frame: pl.DataFrame | None, asked: pl.DataFrame, origin: Origin, account: Account) -> pl.DataFrame:
     """Give the table of items its columns; columns of its own go to `metadata` as JSON.
 
     Parameters
@@ -51,9 +47,7 @@ def conform_items(
         return conform(asked, ITEMS, origin)
     known = conform(_with_metadata(frame), ITEMS, origin)
     known = known.with_columns(
-        n_options=pl.coalesce(
-            "n_options", pl.col("options").list.len(), pl.col("choice_characters").list.len()
-        )
+        n_options=pl.coalesce("n_options", pl.col("options").list.len(), pl.col("choice_characters").list.len())
     )
     require_unique(known, ["benchmark", "item"], origin, "Keep one row for each item.")
     astray = known.filter((pl.col("chance") < 0) | (pl.col("chance") >= 1))
@@ -66,8 +60,7 @@ def conform_items(
     unlisted = asked.join(known, on=["item", "benchmark"], how="anti", maintain_order="left")
     if unlisted.height:
         account.notes.append(
-            f"{unlisted.height:,} items are not in {origin.name} (first: {unlisted['item'][0]!r}); added by "
-            "name"
+            f"{unlisted.height:,} items are not in {origin.name} (first: {unlisted['item'][0]!r}); added by name"
         )
         known = pl.concat([known, conform(unlisted, ITEMS, origin)])
     return known
@@ -94,9 +87,7 @@ def require_at_home(asked: pl.DataFrame, items: pl.DataFrame, origin: Origin) ->
     """Raise DataError if an item is listed under another benchmark only than its responses state."""
     key = ["item", "benchmark"]
     astray = asked.join(items, on=key, how="anti", maintain_order="left")
-    astray = astray.join(
-        items.select("item", home="benchmark"), on="item", how="inner", maintain_order="left"
-    )
+    astray = astray.join(items.select("item", home="benchmark"), on="item", how="inner", maintain_order="left")
     astray = astray.join(asked, left_on=["item", "home"], right_on=key, how="anti", maintain_order="left")
     if astray.height:
         item, benchmark, home = astray.row(0)

@@ -86,7 +86,7 @@ class ResponseMatrix:
     @property
     def is_sparse(self) -> bool:
         """Whether values, trials and logits are CSR arrays."""
-        return sparse.issparse(self.values)
+        return bool(sparse.issparse(self.values))
 
     @property
     def is_complete(self) -> bool:
@@ -129,12 +129,27 @@ class ResponseMatrix:
             part = slice(None) if axis == 0 else rows
             total[part] += np.asarray(k.sum(axis=axis, dtype=np.float64)).ravel()
             trials[part] += (
-                n * k.shape[axis]
-                if isinstance(n, int)
-                else np.asarray(n.sum(axis=axis, dtype=np.float64)).ravel()
+                n * k.shape[axis] if isinstance(n, int) else np.asarray(n.sum(axis=axis, dtype=np.float64)).ravel()
             )
         means: NDArray[np.float64] = np.divide(total, trials, out=np.full(length, np.nan), where=trials > 0)
         return means
+
+    def responses(self) -> NDArray[np.float64]:
+        """Observed responses in 0..1 (the proportion, for counts), (n_subjects, n_items) dense; NaN where missing."""
+        values, trials = (x.toarray() if sparse.issparse(x) else x for x in (self.values, self.trials))
+        result = np.full((self.n_subjects, self.n_items), np.nan)
+        np.divide(values, trials, out=result, where=np.asarray(trials) > 0, dtype=np.float64)
+        return result
+
+    def only(self, asked: NDArray[np.bool_]) -> ResponseMatrix:
+        """Take the cells where `asked`, (n_subjects, n_items), holds; all others are missing."""
+
+        def kept(array: Any) -> Any:
+            dense = array.toarray() if sparse.issparse(array) else array
+            return np.where(asked, dense, 0).astype(np.float32)
+
+        logits = None if self.logits is None else kept(self.logits)
+        return replace(self, values=kept(self.values), trials=kept(self.trials), logits=logits)
 
     def select_subjects(self, which: Index) -> ResponseMatrix:
         """Take some rows, by name, index, mask or slice, in the order given."""
@@ -193,9 +208,7 @@ class ResponseMatrix:
         """
         path = Path(folder)
         if not (path / "matrix.json").is_file():
-            raise DataError(
-                f"{folder}: expected a folder written by ResponseMatrix.write, found no matrix.json."
-            )
+            raise DataError(f"{folder}: expected a folder written by ResponseMatrix.write, found no matrix.json.")
         head = json.loads((path / "matrix.json").read_text(encoding="utf-8"))
 
         def mapped(name: str) -> NDArray[Any]:
@@ -207,9 +220,7 @@ class ResponseMatrix:
         def array(name: str) -> Any:
             if not head["sparse"]:
                 return mapped(name)
-            return sparse.csr_array(
-                (mapped(f"{name}_data"), mapped("indices"), mapped("indptr")), shape=shape
-            )
+            return sparse.csr_array((mapped(f"{name}_data"), mapped("indices"), mapped("indptr")), shape=shape)
 
         return cls(
             subjects=np.array(head["subjects"], dtype=object),
@@ -230,9 +241,7 @@ class ResponseMatrix:
         )
 
 
-def code_matrix(
-    table: pl.DataFrame, items: pl.DataFrame, subjects: Sequence[str], *, kind: str
-) -> ResponseMatrix:
+def code_matrix(table: pl.DataFrame, items: pl.DataFrame, subjects: Sequence[str], *, kind: str) -> ResponseMatrix:
     """Put a long table into a matrix.
 
     Parameters

@@ -66,9 +66,7 @@ def read_responses(
         "subject",
         "item",
         "benchmark",
-        names(table, "outcome", origin)
-        if "outcome" in table.columns
-        else pl.lit(DEFAULT_OUTCOME).alias("outcome"),
+        names(table, "outcome", origin) if "outcome" in table.columns else pl.lit(DEFAULT_OUTCOME).alias("outcome"),
         read_condition(table),
         read_trial(table, origin),
         *_numbers(table, origin, account, counted),
@@ -79,8 +77,7 @@ def read_responses(
         table,
         RESPONSE_KEY,
         origin,
-        "Drop the copies, or number repeated samples in a column 'trial'; a training seed makes another "
-        "subject.",
+        "Drop the copies, or number repeated samples in a column 'trial'; a training seed makes another subject.",
     )
     return table, kinds
 
@@ -110,11 +107,7 @@ def _numbers(table: pl.DataFrame, origin: Origin, account: Account, counted: boo
         lost = pl.select(pl.when(reasons != MISSING).then(reasons)).to_series()
         account.unread += unread_cells(table[name], lost, name, origin)
         counts.append(_whole(table, name, values, origin))
-    raw = (
-        table["response"]
-        if "response" in table.columns
-        else null_column("response", pl.Float64(), table.height)
-    )
+    raw = table["response"] if "response" in table.columns else null_column("response", pl.Float64(), table.height)
     values, reasons = parse_numbers(raw)
     if not counted:
         require_readable(values, raw, "response", origin)

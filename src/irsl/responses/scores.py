@@ -58,14 +58,8 @@ def _value(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 def unread_cells(raw: pl.Series, reasons: pl.Series, column: str, origin: Origin) -> list[Unread]:
     """Count the cells that could not be read, by reason, with the first place of each."""
-    rows = (
-        pl.DataFrame({"raw": raw, "reason": reasons})
-        .with_row_index("row")
-        .filter(pl.col("reason").is_not_null())
-    )
-    found = rows.group_by("reason", maintain_order=True).agg(
-        pl.len(), pl.col("row").first(), pl.col("raw").first()
-    )
+    rows = pl.DataFrame({"raw": raw, "reason": reasons}).with_row_index("row").filter(pl.col("reason").is_not_null())
+    found = rows.group_by("reason", maintain_order=True).agg(pl.len(), pl.col("row").first(), pl.col("raw").first())
     return [
         Unread(column, reason, count, f"{origin.at(row, column)}: {first!r}")
         for reason, count, row, first in found.iter_rows()

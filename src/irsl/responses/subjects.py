@@ -75,9 +75,7 @@ def lift_subjects(responses: pl.DataFrame, account: Account) -> pl.DataFrame | N
         if name not in SUBJECTS or name == "subject":
             continue
         values = pl.col(name).drop_nulls()
-        column = responses.group_by("subject", maintain_order=True).agg(
-            n=values.n_unique(), value=values.first()
-        )
+        column = responses.group_by("subject", maintain_order=True).agg(n=values.n_unique(), value=values.first())
         typed = loosely_cast(column["value"], SUBJECTS[name])
         if (column["n"] <= 1).all() and typed.null_count() == column["value"].null_count():
             lifted.append(typed.alias(name))

@@ -391,9 +391,7 @@ class Responses:
             matrix = self._matrix
             if subjects is not None:
                 order = self.subjects.filter(pl.col("subject").is_in(subjects))
-                return replace(
-                    self, subjects=order, _matrix=matrix.select_subjects(order["subject"].to_list())
-                )
+                return replace(self, subjects=order, _matrix=matrix.select_subjects(order["subject"].to_list()))
             return self  # a matrix has one benchmark, outcome and condition, whose names have been checked
         table = None if self._table is None else self._table.filter(rows)
         choices = None if self._choices is None else self._choices.filter(rows)
@@ -442,9 +440,7 @@ def _known(wanted: str | Sequence[str], there: pl.Series, what: str) -> list[str
     known = set(there)
     for name in names:
         if name not in known:
-            raise DataError(
-                f"select: no {what} {name!r} here{nearest(name, there)}; there is {listed(there)}."
-            )
+            raise DataError(f"select: no {what} {name!r} here{nearest(name, there)}; there is {listed(there)}.")
     return names
 
 
