@@ -26,7 +26,12 @@ def item_map(difficulty: ArrayLike, ability: ArrayLike, *, title: str) -> Figure
     """
     items, subjects = (_finite(v) for v in (difficulty, ability))
     with styled():
-        figure, axes = panel(title, x_label="ability and difficulty (sd of calibration subjects)", y_label="")
+        figure, axes = panel(
+            title,
+            x_label="ability and difficulty (sd of calibration subjects)",
+            y_label="share of subjects and of items",
+            left=0.06,
+        )
         if items.size == 0 and subjects.size == 0:
             nothing(axes)
             return figure

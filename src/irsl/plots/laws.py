@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.stats import norm
 from scipy.stats import t as student_t
@@ -16,7 +17,6 @@ from scipy.stats import t as student_t
 from irsl.plots.style import (
     BLUE,
     FAINT,
-    INK,
     ORANGE,
     QUIET,
     SMALL,
@@ -25,6 +25,7 @@ from irsl.plots.style import (
     key,
     nothing,
     panel,
+    shortened,
     styled,
 )
 
@@ -32,6 +33,7 @@ Array = NDArray[np.float64]
 METHOD_COLOURS = {"irsl": BLUE, "classical": ORANGE}
 METHOD_NAMES = {"irsl": "item-response law", "classical": "classical law"}
 N_LINE = 40
+APART = 0.025  # decades between the coloured recipes, so that their error bars do not hide each other
 
 
 def ability_law(
@@ -56,7 +58,8 @@ def ability_law(
     target : str, optional
         The held-out size, drawn hollow.
     colours : mapping of recipe to colour, optional
-        Recipes to draw in colour, with their bands; the others are thin and grey.
+        Recipes to draw in colour, with their intervals: a band for the first, dashed edges for the others. All
+        other recipes are thin and grey.
     accuracy_of : callable, optional
         Abilities (n,) to expected accuracies (n,): writes the accuracy on the right at the ability ticks.
     level : float
@@ -83,12 +86,18 @@ def ability_law(
             if row["recipe"] not in chosen:
                 mean, _ = _line(row, grid, level)
                 axes.plot(grid, mean, color=FAINT, linewidth=0.6, zorder=1)
-        for recipe, colour in reversed(chosen.items()):
+        for rank, (recipe, colour) in reversed(list(enumerate(chosen.items()))):
             for row in trends.filter(pl.col("recipe") == recipe).to_dicts():
                 mean, half = _line(row, grid, level)
-                axes.fill_between(grid, mean - half, mean + half, color=colour, alpha=0.13, linewidth=0, zorder=2)
+                if rank == 0:
+                    axes.fill_between(grid, mean - half, mean + half, color=colour, alpha=0.14, linewidth=0, zorder=2)
+                else:
+                    for edge in (mean - half, mean + half):
+                        axes.plot(grid, edge, color=colour, linewidth=0.6, linestyle=(0, (3, 2)), zorder=2)
                 axes.plot(grid, mean, color=colour, linewidth=1.3, zorder=4)
-            _marks(axes, shown.filter(pl.col("recipe") == recipe), target, colour, z)
+            apart = 10.0 ** (APART * (rank - (len(chosen) - 1) / 2))
+            own = shown.filter(pl.col("recipe") == recipe).with_columns(flops=pl.col("flops") * apart)
+            _marks(axes, own, target, colour, z)
         key(axes, chosen.items())
         if accuracy_of is not None:
             _accuracy_ticks(axes, accuracy_of)
@@ -130,10 +139,9 @@ def _accuracy_ticks(axes: Axes, accuracy_of: Callable[[Array], Array]) -> None:
     low, high = axes.get_ylim()
     ticks = np.array([t for t in axes.get_yticks() if low <= t <= high])
     axes.set_ylim(low, high)
+    across = axes.get_yaxis_transform()
     for tick, accuracy in zip(ticks, accuracy_of(ticks), strict=True):
-        axes.text(
-            1.02, tick, f"{accuracy:.2f}", transform=axes.get_yaxis_transform(), fontsize=SMALL, color=QUIET, va="center"
-        )  # fmt: skip
+        axes.text(1.02, tick, f"{accuracy:.2f}", transform=across, fontsize=SMALL, color=QUIET, va="center")
     axes.annotate(
         "accuracy",
         (1.0, 1.0),
@@ -162,7 +170,7 @@ def forecast_observed(forecasts: pl.DataFrame, *, title: str, level: float = 0.9
         figure, axes = panel(
             title,
             x_label="observed accuracy",
-            y_label=f"forecast accuracy, {level:.0%} interval",
+            y_label=f"forecast accuracy, {100 * level:.0f} % interval",
             size=(3.5, 3.3),
         )
         known = forecasts.filter(pl.col("observed").is_finite() & pl.col("accuracy").is_finite())
@@ -188,13 +196,14 @@ def forecast_observed(forecasts: pl.DataFrame, *, title: str, level: float = 0.9
                 elinewidth=0.8,
                 zorder=3 if method == "irsl" else 2,
             )
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlim(low, high)
         axes.set_ylim(low, high)
         key(axes, [(METHOD_NAMES[m], c) for m, c in METHOD_COLOURS.items() if (known["method"] == m).any()])
     return figure
 
 
-def learning_curves(curves: pl.DataFrame, *, title: str) -> Figure:
+def learning_curves(curves: pl.DataFrame, *, title: str, level: float = 0.9) -> Figure:
     """Accuracy over compute along the checkpoints of a few runs, from the abilities.
 
     Parameters
@@ -202,10 +211,15 @@ def learning_curves(curves: pl.DataFrame, *, title: str) -> Figure:
     curves : polars.DataFrame
         run, label, flops, accuracy, accuracy_lower, accuracy_upper; runs in the order of their shade, light to dark.
     title : str
+    level : float
+        Of the intervals in the frame, for the label.
     """
     with styled():
         figure, axes = panel(
-            title, x_label="training compute (FLOPs)", y_label="expected accuracy, 90 % band", right=0.42
+            title,
+            x_label="training compute (FLOPs)",
+            y_label=f"expected accuracy, {100 * level:.0f} % band",
+            right=0.42,
         )
         known = curves.filter(pl.col("accuracy").is_finite() & (pl.col("flops") > 0))
         if known.is_empty():
@@ -228,7 +242,7 @@ def learning_curves(curves: pl.DataFrame, *, title: str) -> Figure:
 
 def shade(rank: int, n: int) -> str:
     """Colour of one of n ordered lines, from light to dark blue."""
-    light, dark = np.array([0.60, 0.78, 0.90]), np.array([0.0, 0.20, 0.36])
+    light, dark = np.array([0.42, 0.68, 0.86]), np.array([0.0, 0.16, 0.32])
     share = rank / max(n - 1, 1)
     red, green, blue = (round(255 * float(v)) for v in light + share * (dark - light))
     return f"#{red:02x}{green:02x}{blue:02x}"
@@ -242,5 +256,11 @@ def _label_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
     for _, y, label, colour in sorted(ends, key=lambda end: end[1]):
         at = max(y, at + gap)
         axes.text(
-            1.02, at, label[:9], transform=axes.get_yaxis_transform(), fontsize=SMALL, va="center", color=colour or INK
-        )  # fmt: skip
+            1.02,
+            at,
+            shortened(label, 9),
+            transform=axes.get_yaxis_transform(),
+            fontsize=SMALL,
+            va="center",
+            color=colour,
+        )

@@ -21,7 +21,7 @@ INK, QUIET, FAINT, GRID = "#222222", "#6b6b6b", "#b9b9b9", "#e7e7e7"
 
 PANEL = (3.5, 2.9)
 TEXT, SMALL = 8.0, 7.0
-LEFT, BOTTOM, TOP = 0.42, 0.44, 0.42
+LEFT, BOTTOM, TOP = 0.38, 0.44, 0.42
 PAGE_FONTS = "'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 
 SETTINGS = {
@@ -63,7 +63,13 @@ def styled() -> Iterator[None]:
 
 
 def panel(
-    title: str, *, x_label: str, y_label: str, size: tuple[float, float] = PANEL, right: float = 0.12
+    title: str,
+    *,
+    x_label: str,
+    y_label: str,
+    size: tuple[float, float] = PANEL,
+    left: float = LEFT,
+    right: float = 0.12,
 ) -> tuple[Figure, Axes]:
     """Return one small figure with the title and the vertical axis' label in words above the axes.
 
@@ -75,16 +81,20 @@ def panel(
         With units.
     size : (width, height)
         In inches.
-    right : float
-        Margin on the right, in inches.
+    left, right : float
+        Margins, in inches.
     """
     width, height = size
+    top = TOP if title or y_label else 0.2
     figure = Figure(figsize=size)
-    axes = figure.add_axes((LEFT / width, BOTTOM / height, 1 - (LEFT + right) / width, 1 - (BOTTOM + TOP) / height))
-    line = 0.5 - LEFT / width
-    figure.text(0.02, 1 - 0.14 / height, shortened(title, 44), fontsize=TEXT + 1, fontweight="bold", va="center")
-    figure.text(0.02, 1 - 0.31 / height, y_label, fontsize=SMALL, color=QUIET, va="center")
-    figure.text(0.5 - line * 0.0, 0.1 / height, x_label, fontsize=SMALL, color=QUIET, ha="center", va="center")
+    axes = figure.add_axes((left / width, BOTTOM / height, 1 - (left + right) / width, 1 - (BOTTOM + top) / height))
+    middle = (left + width - right) / 2 / width
+    place = 1 - 0.14 / height
+    if title:
+        figure.text(0.0, place, shortened(title, 44), fontsize=TEXT + 1, fontweight="bold", va="center")
+        place -= 0.17 / height
+    figure.text(0.0, place, y_label, fontsize=SMALL, color=QUIET, va="center")
+    figure.text(middle, 0.1 / height, x_label, fontsize=SMALL, color=QUIET, ha="center", va="center")
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_locator(MaxNLocator(6))
     return figure, axes
@@ -184,10 +194,8 @@ def to_svg(figure: Figure, *, prefix: str, description: str) -> str:
     """
     buffer = io.StringIO()
     with styled():
-        FigureCanvasSVG(figure).print_svg(
-            buffer,
-            metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")),  # type: ignore[arg-type]
-        )
+        FigureCanvasSVG(figure)
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     used = set(_REFERENCE.findall(text))

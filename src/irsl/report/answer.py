@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 from scipy.stats import norm
+from scipy.stats import t as student_t
 
 SURE, LIKELY = 0.9, 0.6
 RACE = 0.9
 TIE = 5e-4
+MIN_RECIPES = 3
 Row = dict[str, Any]
 
 
@@ -131,6 +133,47 @@ def duel(comparison: pl.DataFrame, other: str, quantity: str, *, smaller_is_bett
         float(a.mean()),
         float(b.mean()),
     )
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much smaller the item-response law's error is than the classical law's, with a t interval over recipes.
+
+    Attributes
+    ----------
+    mean, lower, upper : float
+        In accuracy; NaN bounds with fewer than three recipes.
+    """
+
+    mean: float
+    lower: float
+    upper: float
+
+    @property
+    def verdict(self) -> str:
+        """Who was nearer beyond doubt: "ours", "theirs", or "open"."""
+        return "ours" if self.lower > 0 else "theirs" if self.upper < 0 else "open"
+
+
+def gain(forecasts: pl.DataFrame, *, level: float) -> Gain:
+    """Mean over recipes of what the item-response law's error saves, each recipe's benchmarks averaged first."""
+    error = (pl.col("accuracy") - pl.col("observed")).abs()
+    by_method = {
+        m: forecasts.filter(pl.col("method") == m).select("benchmark", "recipe", error=error)
+        for m in ("irsl", "classical")
+    }
+    both = by_method["irsl"].join(by_method["classical"], on=["benchmark", "recipe"], suffix="_classical")
+    saved = (
+        both.group_by("recipe", maintain_order=True)
+        .agg((pl.col("error_classical") - pl.col("error")).mean().alias("saved"))["saved"]
+        .drop_nulls()
+        .drop_nans()
+        .to_numpy()
+    )
+    if saved.size < MIN_RECIPES:
+        return Gain(float(saved.mean()) if saved.size else math.nan, math.nan, math.nan)
+    half = student_t.ppf((1 + level) / 2, saved.size - 1) * saved.std(ddof=1) / math.sqrt(saved.size)
+    return Gain(float(saved.mean()), float(saved.mean() - half), float(saved.mean() + half))
 
 
 @dataclass(frozen=True)

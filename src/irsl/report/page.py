@@ -15,7 +15,7 @@ from irsl.files import replace_file
 from irsl.plots.style import power_of_ten, shortened
 from irsl.report import pictures
 from irsl.report.analysis import LEVEL, Analysis
-from irsl.report.answer import Choice, choices, duel, known, ranking
+from irsl.report.answer import Choice, choices, duel, gain, known, ranking
 from irsl.report.forecasts import METHODS
 
 N_RANKED = 12
@@ -49,7 +49,6 @@ def render(analysis: Analysis) -> str:
         loader=PackageLoader("irsl.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
-        trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {
@@ -58,6 +57,7 @@ def render(analysis: Analysis) -> str:
         "flops": lambda value: power_of_ten(float(value)) if known(value) else "–",
         "short": shortened,
         "svg": Markup,
+        "first_capital": lambda text: text[:1].upper() + text[1:],
         "number": lambda value, digits=2: f"{value:.{digits}f}" if known(value) else "–",
     }
     environment.globals |= {"interval": interval, "known": known, "place": place}
@@ -102,10 +102,10 @@ def percent(value: float | None) -> str:
     if value is None or not known(value):
         return "–"
     if 0 <= value < 0.01:
-        return "< 1 %"
-    if 0.99 < value:
-        return "> 99 %"
-    return f"{100 * value:.0f} %"
+        return "<\u00a01\u00a0%"
+    if value > 0.99:
+        return ">\u00a099\u00a0%"
+    return f"{100 * value:.0f}\u00a0%"
 
 
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
@@ -137,13 +137,15 @@ def _comparison(analysis: Analysis) -> dict[str, Any] | None:
     )
     means = (
         table.filter(pl.col("benchmark") != "all")
-        .group_by("method")
+        .group_by("method", maintain_order=True)
         .agg(pl.col("error", "coverage", "width", "decision_accuracy").fill_nan(None).mean())
+        .sort("decision_accuracy", descending=True, nulls_last=True, maintain_order=True)
     )
     return {
         "rows": rows,
         "methods": {m: METHODS[m] for m in present},
         "means": {row["method"]: row for row in means.to_dicts()},
+        "gain": gain(analysis.laws.forecasts, level=LEVEL),
         "nearer": duel(table, "classical", "error", smaller_is_better=True),
         "decided": {m: duel(table, m, "decision_accuracy", smaller_is_better=False) for m in present if m != "irsl"},
         "half_width": width,
