@@ -168,7 +168,7 @@ def test_shades_run_from_light_to_dark():
 
 def test_item_map_counts_items_above_all_subjects():
     figure = plots.item_map([-1.0, 0.0, 2.0, 9.0, np.nan], [-0.5, 1.0], title="facts")
-    assert {"2 subjects, by ability", "4 items, by difficulty", "2 above\nall subjects"} <= {*texts(figure)}
+    assert {"2 subjects, by ability", "4 items, by difficulty, 2 above all subjects", "1 beyond →"} <= {*texts(figure)}
 
 
 def test_proportions_curve_weights_its_gap():

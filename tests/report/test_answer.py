@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from scipy.stats import norm
 
-from irsl.report.answer import choices, duel, gain, ranking
+from irsl.report.answer import choices, duel, gain, near_chance, ranking
 
 
 def choice_frame(p_best, observed=(0.70, 0.75, 0.60)) -> pl.DataFrame:
@@ -114,3 +114,26 @@ def test_ranking_of_finals_with_all_benchmarks():
     assert first["ability_upper"] == pytest.approx(1.0 + norm.ppf(0.95) * se)
     assert first["p_ahead"] == pytest.approx(norm.cdf(0.5 / (se * math.sqrt(2))))
     assert found.rows[1]["p_ahead"] is None
+
+
+def test_choice_knows_when_intervals_are_too_narrow():
+    frame = choice_frame((0.7, 0.25, 0.05))
+    choice = choices(frame)["all"]
+    assert (choice.held, choice.judged) == (1, 3)
+    assert choice.too_narrow(0.9)  # 1 of 3 or fewer has probability .028
+    assert not choice.too_narrow(0.5)
+    assert not choices(frame.with_columns(observed=pl.col("accuracy")))["all"].too_narrow(0.9)
+
+
+def test_near_chance_looks_at_the_largest_size_below_the_target():
+    rows = [
+        dict(benchmark=b, recipe=r, size=s, flops=f, accuracy=a)
+        for r in ("one", "two")
+        for b, s, f, a in (
+            ("late", "1k", 1.0, 0.25), ("late", "2k", 2.0, 0.39), ("late", "4k", 4.0, 0.95),
+            ("early", "1k", 1.0, 0.25), ("early", "2k", 2.0, 0.41), ("early", "4k", 4.0, 0.42),
+        )
+    ]  # fmt: skip
+    items = pl.DataFrame({"benchmark": ["late", "early"], "chance": [0.25, 0.25]})
+    assert near_chance(pl.DataFrame(rows), items, target="4k") == {"late": (2, 2, "2k")}
+    assert near_chance(pl.DataFrame(rows).clear(), items, target="4k") == {}

@@ -45,7 +45,14 @@ def opened(page, profile, width: int) -> tuple[dict, str]:
     measured = page.with_name(f"measured-{width}.html")
     measured.write_text(page.read_text().replace("</main>", f"</main>{MEASURE}"))
     done = subprocess.run(
-        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", f"--window-size={width},2000", "--dump-dom", measured.as_uri()],
+        [
+            CHROMIUM,
+            *FLAGS,
+            f"--user-data-dir={profile}",
+            f"--window-size={width},2000",
+            "--dump-dom",
+            measured.as_uri(),
+        ],
         capture_output=True,
         text=True,
         timeout=120,

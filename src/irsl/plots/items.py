@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from irsl.plots.style import BLUE, FAINT, INK, ORANGE, QUIET, SMALL, VERMILION, key, nothing, panel, styled
 
 SPAN = 5.0
+DARK_ORANGE = "#a06d00"
 N_BINS = 40
 FIT_RANGE = (0.5, 1.5)
 
@@ -21,7 +23,7 @@ def item_map(difficulty: ArrayLike, ability: ArrayLike, *, title: str) -> Figure
     ----------
     difficulty : (n_items,) float64
     ability : (n_subjects,) float64
-        Both in sd of the calibration subjects; what lies outside of ±5 is counted at the border.
+        Both in sd of the calibration subjects; what lies beyond ±5 is counted at the border.
     title : str
     """
     items, subjects = (_finite(v) for v in (difficulty, ability))
@@ -37,32 +39,41 @@ def item_map(difficulty: ArrayLike, ability: ArrayLike, *, title: str) -> Figure
             return figure
         edge = min(SPAN, max(2.5, float(np.ceil(np.abs(np.concatenate([items, subjects])).max()))))
         edges = np.linspace(-edge, edge, N_BINS + 1)
+        tallest = 0.0
         for values, sign, colour in ((subjects, 1, ORANGE), (items, -1, BLUE)):
-            counts = np.histogram(np.clip(values, -edge, edge), edges)[0]
-            share = counts / max(values.size, 1)
+            share = np.histogram(values, edges)[0] / max(values.size, 1)
+            tallest = max(tallest, float(share.max()))
             axes.stairs(sign * share, edges, fill=True, color=colour, alpha=0.85, linewidth=0)
         axes.axhline(0, color=INK, linewidth=0.6)
-        tallest = max(abs(v) for v in axes.dataLim.intervaly)
-        axes.set_ylim(-1.25 * tallest, 1.25 * tallest)
+        tallest = tallest or 1.0
+        axes.set_ylim(-1.45 * tallest, 1.45 * tallest)
         axes.set_xlim(-edge * 1.02, edge * 1.02)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        key(axes, [(f"{subjects.size:,} subjects, by ability", "#a87400")])
-        key(axes, [(f"{items.size:,} items, by difficulty", BLUE)], corner="lower left")
-        beyond = int((items > subjects.max()).sum()) if items.size and subjects.size else 0
-        if beyond:
-            axes.annotate(
-                f"{beyond} above\nall subjects",
-                (1, 0),
-                xycoords="axes fraction",
-                xytext=(-4, 6),
-                textcoords="offset points",
-                ha="right",
-                va="bottom",
-                fontsize=SMALL,
-                color=QUIET,
-            )
+        above = f", {int((items > subjects.max()).sum())} above all subjects" if items.size and subjects.size else ""
+        key(axes, [(f"{subjects.size:,} subjects, by ability", DARK_ORANGE)])
+        key(axes, [(f"{items.size:,} items, by difficulty{above}", BLUE)], corner="lower left", limit=60)
+        for values, sign, colour in ((subjects, 1, DARK_ORANGE), (items, -1, BLUE)):
+            _count_beyond(axes, values, edge, sign * 0.95 * tallest, colour)
     return figure
+
+
+def _count_beyond(axes: Axes, values: NDArray[np.float64], edge: float, height: float, colour: str) -> None:
+    """Write at either border how many values lie beyond it."""
+    for n, side, text in (
+        (int((values < -edge).sum()), -1, "← {:,} beyond"),
+        (int((values > edge).sum()), 1, "{:,} beyond →"),
+    ):
+        if n:
+            axes.text(
+                side * edge,
+                height,
+                text.format(n),
+                ha="right" if side > 0 else "left",
+                va="center",
+                fontsize=SMALL,
+                color=colour,
+            )
 
 
 def proportions_curve(proportions: pl.DataFrame, *, title: str) -> Figure:

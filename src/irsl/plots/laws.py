@@ -252,9 +252,15 @@ def _label_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
     """Label lines at the right border, moved apart where they would overlap."""
     low, high = axes.get_ylim()
     gap = 0.062 * (high - low)
-    at = -np.inf
-    for _, y, label, colour in sorted(ends, key=lambda end: end[1]):
-        at = max(y, at + gap)
+    ends = sorted(ends, key=lambda end: end[1])
+    places: list[float] = []
+    for end in ends:
+        places.append(max(end[1], places[-1] + gap) if places else end[1])
+    ceiling = high
+    for n in reversed(range(len(places))):
+        places[n] = min(places[n], ceiling)
+        ceiling = places[n] - gap
+    for at, (_, _, label, colour) in zip(places, ends, strict=True):
         axes.text(
             1.02,
             at,

@@ -142,14 +142,14 @@ def accuracy_limits(*values: Iterable[float]) -> tuple[float, float]:
     return max(low - room, -0.02), min(high + room, 1.02)
 
 
-def key(axes: Axes, entries: Iterable[tuple[str, str]], *, corner: str = "upper left") -> None:
+def key(axes: Axes, entries: Iterable[tuple[str, str]], *, corner: str = "upper left", limit: int = 34) -> None:
     """Write names in their colours in a corner of the axes, instead of a legend."""
     left, upper = "left" in corner, "upper" in corner
     lines = list(entries) if upper else list(entries)[::-1]
     for row, (name, colour) in enumerate(lines):
         offset = (row * 9.5 + 5) * (-1 if upper else 1)
         axes.annotate(
-            shortened(name, 34),
+            shortened(name, limit),
             (0.0 if left else 1.0, 1.0 if upper else 0.0),
             xycoords="axes fraction",
             xytext=(5 if left else -5, offset),

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.stats import norm
+from scipy.stats import binom, norm
 from scipy.stats import t as student_t
 
 SURE, LIKELY = 0.9, 0.6
 RACE = 0.9
+RARE = 0.05
+NEAR = 0.2
 TIE = 5e-4
 MIN_RECIPES = 3
 Row = dict[str, Any]
@@ -56,6 +58,20 @@ class Choice:
         return "sure" if p >= SURE else "likely" if p >= LIKELY else "open"
 
     @property
+    def judged(self) -> int:
+        """Recipes whose accuracy was observed."""
+        return sum(row["inside"] is not None for row in self.rows)
+
+    @property
+    def held(self) -> int:
+        """Recipes of these inside their interval."""
+        return sum(row["inside"] is True for row in self.rows)
+
+    def too_narrow(self, level: float) -> bool:
+        """Tell whether so few recipes inside would be a rare accident (under 5 %) with intervals of that level."""
+        return self.judged > 0 and float(binom.cdf(self.held, self.judged, level)) < RARE
+
+    @property
     def low(self) -> float:
         """Left end of an axis that holds all rows."""
         return min(float(r[c]) for r in self.rows for c in ("accuracy_lower", "observed") if known(r[c]))
@@ -87,6 +103,33 @@ def choices(choice: pl.DataFrame) -> dict[str, Choice]:
         cost = float(best["observed"]) - float(rows[0]["observed"]) if best and known(rows[0]["observed"]) else None
         found[str(benchmark)] = Choice(str(benchmark), tuple(rows), tuple(rows[:n_race]), best, cost, rows[0]["inside"])
     return found
+
+
+def near_chance(points: pl.DataFrame, items: pl.DataFrame, *, target: str | None) -> dict[str, tuple[int, int, str]]:
+    """Benchmarks on which the largest size below the target hardly does better than guessing.
+
+    A law that has seen no more than that cannot know when, or whether, the ability will come.
+
+    Returns
+    -------
+    dict of benchmark to (recipes less than a fifth of the way from chance to 1, recipes, size)
+        Only benchmarks where that is half of the recipes or more.
+    """
+    below = points.filter(pl.col("size").ne_missing(target) & pl.col("flops").is_not_null())
+    if below.is_empty():
+        return {}
+    sizes = below.group_by("size").agg(pl.col("flops").median()).sort("flops", "size")
+    last = str(sizes["size"][-1])
+    chance = items.group_by("benchmark").agg(pl.col("chance").mean())
+    table = (
+        below.filter(pl.col("size") == last)
+        .group_by("benchmark", "recipe", maintain_order=True)
+        .agg(pl.col("accuracy").mean())
+        .join(chance, on="benchmark", maintain_order="left")
+        .group_by("benchmark", maintain_order=True)
+        .agg(n=(pl.col("accuracy") < pl.col("chance") + NEAR * (1 - pl.col("chance"))).sum(), recipes=pl.len())
+    )
+    return {b: (n, k, last) for b, n, k in table.iter_rows() if n > 0 and 2 * n >= k}
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,11 @@ from irsl.files import replace_file
 from irsl.plots.style import power_of_ten, shortened
 from irsl.report import pictures
 from irsl.report.analysis import LEVEL, Analysis
-from irsl.report.answer import Choice, choices, duel, gain, known, ranking
+from irsl.report.answer import Choice, choices, duel, gain, known, near_chance, ranking
 from irsl.report.forecasts import METHODS
 
 N_RANKED = 12
 N_WORST = 12
-MANY = 12
 
 
 def write_report(analysis: Analysis, folder: str | Path) -> Path:
@@ -68,7 +67,8 @@ def render(analysis: Analysis) -> str:
         per_benchmark=[d for b, d in decisions.items() if b != "all"],
         ranked=ranking(analysis.abilities, level=LEVEL) if answer is None else None,
         n_ranked=N_RANKED,
-        many=MANY,
+        near=_near_chance(analysis),
+        notes=_notes(analysis),
         comparison=_comparison(analysis),
         replays=_replays(analysis),
         fit_rows=_fit_rows(analysis),
@@ -119,6 +119,23 @@ def place(value: float, low: float, high: float) -> str:
     """Place of a value on a strip from low to high, from 2 to 98, for drawing."""
     share = 0.5 if high <= low else min(max((float(value) - low) / (high - low), 0.0), 1.0)
     return f"{2 + 96 * share:.1f}"
+
+
+def _near_chance(analysis: Analysis) -> dict[str, tuple[int, int, str]]:
+    if analysis.laws is None:
+        return {}
+    return near_chance(analysis.laws.points, analysis.calibration.bank.items, target=analysis.target)
+
+
+def _notes(analysis: Analysis) -> list[str]:
+    """Notes of the analysis, with the fits that did not converge in one sentence, as the last table has them all."""
+    fits = analysis.calibration.fits
+    late = fits.filter(~pl.col("converged"))
+    messages = {f"{row['scale']}: {row['message']}" for row in late.to_dicts()}
+    if len(messages) < 2:
+        return list(analysis.notes)
+    merged = f"{late.height} of {fits.height} calibrations did not converge; their last iterates are used."
+    return [merged, *(note for note in analysis.notes if note not in messages)]
 
 
 def _comparison(analysis: Analysis) -> dict[str, Any] | None:

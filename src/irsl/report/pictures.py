@@ -42,7 +42,7 @@ class Pictures:
     fit: str
     curves: list[str]
     replays: str
-    coloured: dict[str, str]
+    coloured: dict[str, tuple[str, str]]
     curves_of: str
     benchmarks: list[str]
 
@@ -72,7 +72,7 @@ def draw(analysis: Analysis, choice: Choice | None) -> Pictures:
                 trends,
                 title=benchmark,
                 target=analysis.target,
-                colours=colours,
+                colours={recipe: colour for recipe, (colour, _) in colours.items()},
                 accuracy_of=mean_curve(bank, benchmark),
                 level=LEVEL,
             )
@@ -112,15 +112,19 @@ def draw(analysis: Analysis, choice: Choice | None) -> Pictures:
     )
 
 
-def recipes_in_colour(choice: Choice | None) -> dict[str, str]:
-    """Colour the chosen recipe, the best in hindsight and the one with the lowest forecast."""
+def recipes_in_colour(choice: Choice | None) -> dict[str, tuple[str, str]]:
+    """Colour and role of three recipes: the chosen, its rival (the best in hindsight, or the next), the lowest."""
     if choice is None:
         return {}
-    names = [choice.chosen["recipe"]]
-    if choice.best is not None:
-        names.append(choice.best["recipe"])
-    names.append(min(choice.rows, key=lambda row: float(row["accuracy"]))["recipe"])
-    return dict(zip(dict.fromkeys(names), HIGHLIGHTS, strict=False))
+    chosen = choice.chosen["recipe"]
+    roles = {chosen: "chosen"}
+    if choice.best is not None and choice.best["recipe"] != chosen:
+        roles[choice.best["recipe"]] = "best in hindsight"
+    elif len(choice.rows) > 1:
+        roles[choice.rows[1]["recipe"]] = "next"
+    lowest = min(choice.rows, key=lambda row: float(row["accuracy"]))["recipe"]
+    roles.setdefault(lowest, "lowest forecast")
+    return {recipe: (colour, role) for (recipe, role), colour in zip(roles.items(), HIGHLIGHTS, strict=False)}
 
 
 def mean_curve(bank: ItemBank, benchmark: str) -> Callable[[Array], Array]:
@@ -187,7 +191,7 @@ def _learning_curves(analysis: Analysis, shown: list[str], choice: Choice | None
             ("accuracy", "ability"), ("accuracy_lower", "ability_lower"), ("accuracy_upper", "ability_upper")
         ):  # fmt: skip
             curves = curves.with_columns(pl.Series(name, curve(part[column].to_numpy())))
-        return plots.learning_curves(curves, title=benchmark)
+        return plots.learning_curves(curves, title=benchmark, level=LEVEL)
 
     drawn = _per_benchmark(shown, "curve", "Learning curves", figure)
     return drawn, str(choice.chosen["recipe"]) if choice is not None else ""
