@@ -12,7 +12,7 @@ from irsl.plots.style import BLUE, FAINT, INK, ORANGE, QUIET, SMALL, VERMILION, 
 
 SPAN = 5.0
 DARK_ORANGE = "#a06d00"
-N_BINS = 40
+MIN_BINS, N_BINS = 14, 40
 FIT_RANGE = (0.5, 1.5)
 
 
@@ -38,7 +38,8 @@ def item_map(difficulty: ArrayLike, ability: ArrayLike, *, title: str) -> Figure
             nothing(axes)
             return figure
         edge = min(SPAN, max(2.5, float(np.ceil(np.abs(np.concatenate([items, subjects])).max()))))
-        edges = np.linspace(-edge, edge, N_BINS + 1)
+        fewest = min((v.size for v in (items, subjects) if v.size), default=1)
+        edges = np.linspace(-edge, edge, 2 * int(np.clip(np.sqrt(fewest), MIN_BINS / 2, N_BINS / 2)) + 1)
         tallest = 0.0
         for values, sign, colour in ((subjects, 1, ORANGE), (items, -1, BLUE)):
             share = np.histogram(values, edges)[0] / max(values.size, 1)

@@ -237,16 +237,6 @@ class Ranking:
     n_benchmarks: int
     n_left_out: int
 
-    @property
-    def low(self) -> float:
-        """Left end of an axis that holds all rows."""
-        return min(float(r["accuracy_lower"]) for r in self.rows)
-
-    @property
-    def high(self) -> float:
-        """Right end of that axis."""
-        return max(float(r["accuracy_upper"]) for r in self.rows)
-
 
 def ranking(abilities: pl.DataFrame, *, level: float) -> Ranking:
     """Rank the final checkpoint of every run by its mean accuracy; errors of benchmarks are taken as independent."""
