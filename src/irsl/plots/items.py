@@ -51,7 +51,8 @@ def item_map(difficulty: ArrayLike, ability: ArrayLike, *, title: str) -> Figure
         axes.set_xlim(-edge * 1.02, edge * 1.02)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        above = f", {int((items > subjects.max()).sum())} above all subjects" if items.size and subjects.size else ""
+        n_above = int((items > subjects.max()).sum()) if items.size and subjects.size else 0
+        above = f", {n_above:,} above all subjects" if n_above else ""
         key(axes, [(f"{subjects.size:,} subjects, by ability", DARK_ORANGE)])
         key(axes, [(f"{items.size:,} items, by difficulty{above}", BLUE)], corner="lower left", limit=60)
         for values, sign, colour in ((subjects, 1, DARK_ORANGE), (items, -1, BLUE)):
