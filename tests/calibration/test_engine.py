@@ -29,7 +29,7 @@ def plain_marginals(y, n, items, points):
         total = log_prior.copy()
         for j in range(y.shape[1]):
             if n[k, j] > 0:
-                eta = np.exp(items.log_a[j]) * (points - items.b[j])
+                eta = np.exp(items.log_a[j]) * points + items.intercept[j]
                 natural, base = items.likelihood.natural_and_base(eta, items.guessing[j])
                 t = np.log(y[k, j] / (1 - y[k, j])) if isinstance(items.likelihood, Beta) else y[k, j]
                 total += t * natural + n[k, j] * base
@@ -85,7 +85,7 @@ def test_expected_statistics_are_sums_over_posteriors():
     expected = []
     for k in range(20):
         total = -0.5 * fine**2
-        eta = fine[:, None] - items.b
+        eta = fine[:, None] + items.intercept
         total = total + (y[k] * eta - np.logaddexp(0, eta)).sum(axis=1)
         w = np.exp(total - total.max())
         expected.append((w * expit(1.3 * (fine - 0.4))).sum() / w.sum())

@@ -65,7 +65,7 @@ def estimate(
     Sources: Bock and Mislevy (1982) for EAP; Warm (1989) for WLE, in its general form for T(y) of an exponential
     family with natural parameter A(eta): the score plus J / (2 I), with I the sum of n a^2 A' m' and J of n a^3 A' m''.
     """
-    work = Items(np.log(items.discrimination), items.difficulty, items.guessing, likelihood)
+    work = Items.of(items, likelihood)
     grid, step = resolve(statistics, work)
     natural, base = work.natural_and_base(grid.nodes.points)
     at_nodes = log_likelihood_at(statistics.values, statistics.trials, natural, base)

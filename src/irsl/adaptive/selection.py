@@ -27,7 +27,7 @@ def by_information(
     values: Any, trials: Array, items: ItemParameters, likelihood: Likelihood, budget: int, rng: Any
 ) -> Mask:
     """The item with the most information at the present posterior mean under N(0, 1); ties go by bank order."""
-    work = Items(np.log(items.discrimination), items.difficulty, items.guessing, likelihood)
+    work = Items.of(items, likelihood)
     natural, base = work.natural_and_base(GRID)
     information = np.round(item_information(items, likelihood, GRID).T, 9)
     available = trials > 0

@@ -13,8 +13,8 @@ import polars as pl
 from irsl._version import __version__
 from irsl.calibration import engine
 from irsl.calibration.bank import COLUMNS, ItemBank, Scale
-from irsl.calibration.item_prior import ItemPrior, initial_prior, no_prior
-from irsl.calibration.m_step import DIFFICULTY_LIMIT, Items
+from irsl.calibration.item_prior import initial_prior, no_prior
+from irsl.calibration.m_step import INTERCEPT_LIMIT, LOG_A_RANGE, Items
 from irsl.calibration.misfit import misfit_variance
 from irsl.calibration.uncertainty import item_covariances
 from irsl.errors import DataError, OptionError
@@ -112,7 +112,7 @@ def calibrate(
     scale : {"benchmark", "joint"}
         One ability per benchmark, or one for all.
     item_prior : {"empirical", "none"}
-        Normal prior on (log a, b) with mean and spread estimated, or maximum likelihood.
+        Normal prior on log a and on the intercept -a b with mean and spread estimated, or maximum likelihood.
     resolution : float, optional
         Smallest step between two probabilities; exact 0 and 1 are then moved half a step inside, and counted in
         `fits`' message. Without it they are an error under the Beta likelihood.
@@ -212,7 +212,7 @@ def _calibrate_scale(
     common_slope = model == "1pl"
     prior = no_prior() if item_prior == "none" else initial_prior(common_slope=common_slope)
     observed = matrix.responses()
-    items = _initial_items(observed, guessing, chosen, prior)
+    items = _initial_items(observed, guessing, chosen)
     outcome = engine.fit(statistics, items, prior, common_slope=common_slope, settings=settings, progress=progress)
     if resolution is not None and matrix.kind == "probability":
         squeezed = int(np.nansum((observed < resolution / 2) | (observed > 1 - resolution / 2)))
@@ -236,7 +236,7 @@ def _calibrate_scale(
         misfit_variance=misfit_variance(statistics, observed, outcome.items, grid),
     )
     return _ScaleResult(
-        _item_frame(name, matrix, observed, outcome.items, outcome.prior, covariance),
+        _item_frame(name, matrix, observed, outcome.items, outcome.ability, covariance),
         scale,
         pl.DataFrame(
             {
@@ -279,14 +279,14 @@ def _likelihood(name: str, kind: str, likelihood: str) -> Likelihood:
     return Beta(INITIAL_PRECISION) if wanted == "beta" else Binomial(wanted)
 
 
-def _initial_items(observed: Array, guessing: Array, likelihood: Likelihood, prior: ItemPrior) -> Items:
-    """Difficulties from the items' means, slopes of 1."""
+def _initial_items(observed: Array, guessing: Array, likelihood: Likelihood) -> Items:
+    """Intercepts from the items' means, slopes of 1."""
     seen = np.isfinite(observed)
     n = seen.sum(axis=0)
     mean = (np.where(seen, observed, 0.0).sum(axis=0) + 0.5) / (n + 1.0)
     above = np.clip((mean - guessing) / (1.0 - guessing), 0.02, 0.98)
     log_a = np.zeros(mean.size)
-    return Items(log_a, -1.2 * np.log(above / (1.0 - above)), guessing, likelihood)
+    return Items(log_a, 1.2 * np.log(above / (1.0 - above)), guessing, likelihood)
 
 
 def _row_counts(matrix: ResponseMatrix) -> Array:
@@ -321,30 +321,38 @@ def _with_item_errors(outcome: engine.Outcome, covariance: Array, matrix: Respon
 
     items = outcome.items
     parameters = ItemParameters(
-        items.b, np.exp(items.log_a), items.guessing, np.where(np.isfinite(covariance), covariance, 0.0)
+        items.difficulty, np.exp(items.log_a), items.guessing, np.where(np.isfinite(covariance), covariance, 0.0)
     )
     added = item_error_variance(parameters, items.likelihood, outcome.ability, outcome.se_ability, matrix.trials)
     return np.sqrt(outcome.se_ability**2 + added)
 
 
 def _item_frame(
-    name: str, matrix: ResponseMatrix, observed: Array, items: Items, prior: ItemPrior, covariance: Array
+    name: str, matrix: ResponseMatrix, observed: Array, items: Items, ability: Array, covariance: Array
 ) -> pl.DataFrame:
     a = np.exp(items.log_a)
     seen = np.isfinite(observed)
     n = seen.sum(axis=0)
     total = np.where(seen, observed, 0.0).sum(axis=0)
     mean = np.divide(total, n, out=np.full(n.size, np.nan), where=n > 0)
-    flags = [
-        _flags(m, int(k), bool(np.isfinite(v).all()), abs(b) >= DIFFICULTY_LIMIT)
-        for m, k, v, b in zip(mean, n, covariance, items.b, strict=True)
-    ]
+    rising = np.where(seen, observed - mean, 0.0).T @ (ability - ability.mean())
+    conditions = {
+        "no_response": n == 0,
+        "nobody_solved": (n > 0) & (mean <= 0.0),
+        "everybody_solved": (n > 0) & (mean >= 1.0),
+        "falls_with_ability": rising < 0.0,
+        "no_standard_error": ~np.isfinite(covariance).all(axis=(1, 2)),
+        "at_limit": (np.abs(items.intercept) >= INTERCEPT_LIMIT)
+        | (items.log_a <= LOG_A_RANGE[0])
+        | (items.log_a >= LOG_A_RANGE[1]),
+    }
+    flags = [[flag for flag, holds in conditions.items() if holds[j]] for j in range(n.size)]
     frame = pl.DataFrame(
         {
             "item": [str(i) for i in matrix.items],
             "benchmark": [str(b) for b in matrix.benchmarks],
             "scale": [name] * a.size,
-            "difficulty": items.b,
+            "difficulty": items.difficulty,
             "discrimination": a,
             "guessing": items.guessing,
             "chance": matrix.chance,
@@ -358,18 +366,3 @@ def _item_frame(
         schema=COLUMNS,
     )
     return frame.with_columns(pl.col(pl.Float64).fill_nan(None))
-
-
-def _flags(mean: float, n: int, informative: bool, at_limit: bool) -> list[str]:
-    flags = []
-    if n == 0:
-        flags.append("no_response")
-    elif mean <= 0.0:
-        flags.append("nobody_solved")
-    elif mean >= 1.0:
-        flags.append("everybody_solved")
-    if not informative:
-        flags.append("no_standard_error")
-    if at_limit:
-        flags.append("difficulty_at_limit")
-    return flags

@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from irsl.calibration.item_prior import ItemPrior
-from irsl.calibration.m_step import ExpectedStatistics, Items, update_items, update_precision
+from irsl.calibration.m_step import (
+    INTERCEPT_LIMIT,
+    LOG_A_RANGE,
+    ExpectedStatistics,
+    Items,
+    update_items,
+    update_precision,
+)
 from irsl.calibration.quadrature import AbilityGrid, Nodes
 from irsl.likelihoods import Beta, SufficientStatistics
 from irsl.likelihoods.base import Array
@@ -26,6 +33,7 @@ from irsl.likelihoods.base import Array
 ABILITY_RANGE = 6.0  # nodes cover +- this many population standard deviations, wider when a posterior needs it
 MAX_ABILITY_RANGE = 16.0
 MIN_NODES, MAX_NODES = 24, 512
+ITEM_TOLERANCE = 1e-3  # relative error of the steepest item's functions between the nodes
 INTERPOLATION_TOLERANCE = 0.01  # nats per subject
 BLOCK_ROWS = 1024
 DOUBLE_PRECISION_CELLS = 50_000_000  # below this the products run in float64
@@ -159,23 +167,30 @@ class _State:
         return np.concatenate(
             [
                 self.items.log_a,
-                self.items.b,
+                self.items.intercept,
                 self.prior.mean[finite],
                 np.log(self.prior.sd[finite]),
                 [] if phi is None else [np.log(phi)],
             ]
         )
 
+    @property
+    def admissible(self) -> bool:
+        """Whether all parameters lie where the M step keeps them."""
+        low, high = LOG_A_RANGE
+        a_within = (self.items.log_a >= low).all() and (self.items.log_a <= high).all()
+        return bool(a_within and (np.abs(self.items.intercept) <= INTERCEPT_LIMIT).all() and np.isfinite(self.prior.mean).all())
+
     def moved_to(self, x: Array) -> _State:
         """Return the state that `vector` would map to `x`."""
-        n, finite = self.items.b.size, np.isfinite(self.prior.sd)
+        n, finite = self.items.n_items, np.isfinite(self.prior.sd)
         k = int(finite.sum())
         mean, sd = self.prior.mean.copy(), self.prior.sd.copy()
         mean[finite], sd[finite] = x[2 * n : 2 * n + k], np.exp(x[2 * n + k : 2 * n + 2 * k])
         likelihood = self.items.likelihood
         if isinstance(likelihood, Beta):
             likelihood = replace(likelihood, precision=float(np.exp(x[-1])))
-        items = replace(self.items, log_a=x[:n], b=x[n : 2 * n], likelihood=likelihood)
+        items = replace(self.items, log_a=x[:n], intercept=x[n : 2 * n], likelihood=likelihood)
         return _State(items, ItemPrior(mean, sd))
 
 
@@ -219,6 +234,9 @@ class _Run:
             second, objective_first = self._iterate(first)
             change = _change(first, second)
             leap = _extrapolate(state, first, second)
+            if not leap.admissible:
+                state = second
+                continue
             landed, objective_leap = self._iterate(leap)
             # an estimated prior makes the penalised likelihood no objective of the whole iteration, so a leap is
             # also good where it comes closer to standing still
@@ -235,22 +253,27 @@ class _Run:
         prior = state.prior
         nodes = self.grid.nodes
         items, variance = update_items(state.items, step.statistics, nodes, prior, common_slope=self.common_slope)
-        penalty = float(prior.log_density(state.items.log_a, state.items.b).sum())
+        penalty = float(prior.log_density(state.items.log_a, state.items.intercept).sum())
         objective = float(step.log_marginal.sum()) + self._constant(state) + penalty
         items = update_precision(items, step.statistics, nodes, self.statistics.slope)
-        prior = prior.update(items.log_a, items.b, variance)
         shift = float(step.ability.mean())
         scale = float(np.sqrt((step.se_ability**2 + (step.ability - shift) ** 2).mean()))
         if scale < DEGENERATE_SD:
             shift, scale = 0.0, 1.0
-        items = replace(items, log_a=items.log_a + np.log(scale), b=(items.b - shift) / scale)
+        items = replace(
+            items,
+            log_a=np.clip(items.log_a + np.log(scale), *LOG_A_RANGE),
+            intercept=np.clip(items.intercept + np.exp(items.log_a) * shift, -INTERCEPT_LIMIT, INTERCEPT_LIMIT),
+        )
+        prior = prior.update(items.log_a, items.intercept, variance)
         if self.progress is not None:
             self.progress(self.n_passes, objective)
-        return _State(items, prior.rescaled(shift, scale)), objective
+        return _State(items, prior), objective
 
     def expect(self, state: _State) -> ExpectationStep:
         """E step on a grid that resolves the narrowest posterior and holds the widest."""
         while True:
+            self.n_nodes = max(self.n_nodes, self._nodes_for_slopes(state))
             self.grid = AbilityGrid.build(Nodes(-self.range, self.range, self.n_nodes), self._spacing(state))
             step = expectation_step(self.statistics, state.items, self.grid, self.dtype)
             needed = float((np.abs(step.ability) + 5.0 * step.se_ability).max())
@@ -260,11 +283,17 @@ class _Run:
             self.n_nodes = int(np.ceil(self.n_nodes * min(needed + 1.0, MAX_ABILITY_RANGE) / self.range))
             self.range = min(needed + 1.0, MAX_ABILITY_RANGE)
 
+    def _nodes_for_slopes(self, state: _State) -> int:
+        """Nodes at which the steepest item converges: its functions have poles at b +- i pi / a (Trefethen, 2013)."""
+        pole = np.pi / float(np.exp(state.items.log_a.max())) / self.range
+        rate = np.log(pole + np.sqrt(pole**2 + 1.0))
+        return min(MAX_NODES, int(np.ceil(-np.log(ITEM_TOLERANCE) / rate)))
+
     def _spacing(self, state: _State) -> float:
         """A lower bound of every posterior's sd: information of a subject who answered everything, at its peak."""
         items, points = state.items, np.linspace(-self.range, self.range, 121)
         peak = np.zeros(points.size)
-        for start in range(0, items.b.size, 4096):
+        for start in range(0, items.n_items, 4096):
             part = _take(items, slice(start, start + 4096))
             d_natural, _, d_mean = items.likelihood.slopes(part.eta(points), part.guessing[:, None])
             weight = self.max_trials[start : start + 4096] * np.exp(2 * part.log_a)
@@ -336,7 +365,7 @@ def _product(left: Any, right: Array) -> Array:
 
 
 def _take(items: Items, part: slice) -> Items:
-    return replace(items, log_a=items.log_a[part], b=items.b[part], guessing=items.guessing[part])
+    return replace(items, log_a=items.log_a[part], intercept=items.intercept[part], guessing=items.guessing[part])
 
 
 def _rows(statistics: SufficientStatistics, index: NDArray[np.intp]) -> tuple[Any, Any]:
@@ -358,8 +387,8 @@ def _column_maxima(statistics: SufficientStatistics) -> Array:
 
 
 def _change(old: _State, new: _State) -> float:
-    """Largest change of log a, log phi, or b (relative where |b| exceeds 1)."""
-    n = old.items.b.size
+    """Largest change of log a, log phi, or the intercept (relative where that exceeds 1)."""
+    n = old.items.n_items
     x, y = old.vector(), new.vector()
     scale = np.ones(x.size)
     scale[n : 2 * n] = 1.0 + np.abs(x[n : 2 * n])

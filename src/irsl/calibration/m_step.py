@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from irsl.calibration.item_prior import ItemPrior
+from irsl.calibration.parameters import ItemParameters
 from irsl.calibration.quadrature import Nodes
 from irsl.likelihoods import Beta, Likelihood
 from irsl.likelihoods.base import Array
 
-MAX_STEP = np.array([0.5, 0.7])  # of log a and of b in one scoring step
+MAX_STEP = np.array([0.5, 1.0])  # of log a and of the intercept in one scoring step
 MAX_HALVINGS = 8
-LOG_A_RANGE = (-4.0, 3.0)
-DIFFICULTY_LIMIT = 25.0  # standard deviations; reached only without a prior, by items that all or none solved
+SUFFICIENT_GAIN = 0.1
+LOG_A_RANGE = (-4.0, 3.0)  # reached by items that do not depend on ability, or jump with it
+INTERCEPT_LIMIT = 25.0  # logits; reached only without a prior, by items that all or none solved
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,41 @@ class ExpectedStatistics:
 
 @dataclass(frozen=True)
 class Items:
-    """Working parameters: log a and b (n_items,), guessing (n_items,), and the likelihood with its own parameter."""
+    """Working parameters of n_items items, and the likelihood with its own parameter.
+
+    The intercept d = -a b is the logit of the curve at ability 0, which the data always determine; b = -d / a runs away
+    where a is near 0, along a ridge on which steps in (log a, b) creep.
+
+    Attributes
+    ----------
+    log_a, intercept, guessing : (n_items,) float64
+    likelihood : Likelihood
+    """
 
     log_a: Array
-    b: Array
+    intercept: Array
     guessing: Array
     likelihood: Likelihood
 
+    @classmethod
+    def of(cls, parameters: ItemParameters, likelihood: Likelihood) -> Items:
+        """Take calibrated parameters."""
+        a = parameters.discrimination
+        return cls(np.log(a), -a * parameters.difficulty, parameters.guessing, likelihood)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return int(self.log_a.size)
+
+    @property
+    def difficulty(self) -> Array:
+        """(n_items,) b = -d / a."""
+        return np.asarray(-self.intercept * np.exp(-self.log_a))
+
     def eta(self, points: Array) -> Array:
         """(n_items, n_points)."""
-        return np.exp(self.log_a)[:, None] * (points[None, :] - self.b[:, None])
+        return np.exp(self.log_a)[:, None] * points[None, :] + self.intercept[:, None]
 
     def natural_and_base(self, points: Array) -> tuple[Array, Array]:
         """A and C of every item at the points, (n_items, n_points) each."""
@@ -58,19 +85,21 @@ def expected_log_likelihood(items: Items, statistics: ExpectedStatistics, nodes:
 
 
 def information(items: Items, statistics: ExpectedStatistics, nodes: Nodes) -> tuple[Array, Array]:
-    """Score (n_items, 2) and expected information (n_items, 2, 2) of (log a, b), without the prior."""
+    """Score (n_items, 2) and expected information (n_items, 2, 2) of (log a, d), without the prior."""
     points = nodes.points
     d_natural, mean, d_mean = items.likelihood.slopes(items.eta(points), items.guessing[:, None])
     residual = d_natural * (statistics.values - statistics.trials * mean)
     weight = statistics.trials * d_natural * d_mean
     a = np.exp(items.log_a)
-    d_log_a = a[:, None] * (points[None, :] - items.b[:, None])
-    score = np.stack([(residual * d_log_a).sum(axis=1), -a * residual.sum(axis=1)], axis=1)
-    cross = -a * (weight * d_log_a).sum(axis=1)
-    table = np.empty((items.b.size, 2, 2))
-    table[:, 0, 0] = (weight * d_log_a**2).sum(axis=1)
-    table[:, 0, 1] = table[:, 1, 0] = cross
-    table[:, 1, 1] = a**2 * weight.sum(axis=1)
+    slope = a[:, None] * points[None, :]  # d eta / d log a; d eta / d intercept is 1
+    score = np.stack([(residual * slope).sum(axis=1), residual.sum(axis=1)], axis=1)
+    cross = (weight * slope).sum(axis=1)
+    table = np.empty((items.n_items, 2, 2))
+    # the sums interpolate functions that are nowhere negative; what falls below is interpolation error
+    table[:, 0, 0] = np.maximum((weight * slope**2).sum(axis=1), 0.0)
+    table[:, 1, 1] = np.maximum(weight.sum(axis=1), 0.0)
+    bound = np.sqrt(table[:, 0, 0] * table[:, 1, 1])
+    table[:, 0, 1] = table[:, 1, 0] = np.clip(cross, -bound, bound)
     return score, table
 
 
@@ -89,16 +118,21 @@ def update_items(
     -------
     items : Items
     variance : (n_items, 2) float64
-        Posterior variance of (log a, b) with the abilities' distribution taken as known.
+        Posterior variance of (log a, intercept) with the abilities' distribution taken as known.
     """
     value = _penalised(items, statistics, nodes, prior)
     for _ in range(n_steps):
         score, info = information(items, statistics, nodes)
-        deviation = np.stack([items.log_a - prior.mean[0], items.b - prior.mean[1]], axis=1)
+        # eta bends along log a, d2 eta = d eta: where responses fall with ability that adds to the curvature
+        info[:, 0, 0] += np.maximum(-score[:, 0], 0.0)
+        deviation = np.stack([items.log_a - prior.mean[0], items.intercept - prior.mean[1]], axis=1)
         score -= np.where(prior.precision > 0, prior.precision * deviation, 0.0)
         info[:, [0, 1], [0, 1]] += prior.precision
         step = _common_slope_step(score, info) if common_slope else _item_step(score, info)
-        items, value = _line_search(items, step, value, statistics, nodes, prior, common_slope=common_slope)
+        promised = (score * step).sum(axis=1)
+        items, value = _line_search(
+            items, step, promised, value, statistics, nodes, prior, common_slope=common_slope
+        )
     _, info = information(items, statistics, nodes)
     info[:, [0, 1], [0, 1]] += prior.precision
     return items, _variances(info, common_slope=common_slope)
@@ -122,7 +156,7 @@ def update_precision(
 
 
 def _penalised(items: Items, statistics: ExpectedStatistics, nodes: Nodes, prior: ItemPrior) -> Array:
-    return expected_log_likelihood(items, statistics, nodes) + prior.log_density(items.log_a, items.b)
+    return expected_log_likelihood(items, statistics, nodes) + prior.log_density(items.log_a, items.intercept)
 
 
 def _item_step(score: Array, info: Array) -> Array:
@@ -136,13 +170,13 @@ def _item_step(score: Array, info: Array) -> Array:
         ],
         axis=1,
     )
-    # shortened as a whole: clipping one part alone would leave the ridge along which log a and b trade
+    # shortened as a whole: one part clipped alone would be no direction of ascent
     longest = np.abs(step / MAX_STEP).max(axis=1, keepdims=True)
     return np.asarray(step / np.maximum(longest, 1.0))
 
 
 def _common_slope_step(score: Array, info: Array) -> Array:
-    """Newton step of all difficulties and one common log a: an arrowhead system."""
+    """Newton step of all intercepts and one common log a: an arrowhead system."""
     d = np.maximum(info[:, 1, 1], 1e-10)
     ratio = info[:, 0, 1] / d
     schur = info[:, 0, 0].sum() - (ratio * info[:, 0, 1]).sum()
@@ -162,6 +196,7 @@ def _variances(info: Array, *, common_slope: bool) -> Array:
 def _line_search(
     items: Items,
     step: Array,
+    promised: Array,
     value: Array,
     statistics: ExpectedStatistics,
     nodes: Nodes,
@@ -169,21 +204,29 @@ def _line_search(
     *,
     common_slope: bool,
 ) -> tuple[Items, Array]:
-    """Halve the step of every item whose objective fell; with a common slope, of all items together."""
-    factor = np.ones(items.b.size)
+    """Halve the step of every item until it brings a tenth of the gain that the slope promised (Armijo, 1966).
+
+    With a common slope all items are halved together.
+    """
+    factor = np.ones(items.n_items)
     tolerance = 1e-9 * (1.0 + np.abs(value))
     for _ in range(MAX_HALVINGS):
         moved = replace(
             items,
             log_a=np.clip(items.log_a + factor * step[:, 0], *LOG_A_RANGE),
-            b=np.clip(items.b + factor * step[:, 1], -DIFFICULTY_LIMIT, DIFFICULTY_LIMIT),
+            intercept=np.clip(items.intercept + factor * step[:, 1], -INTERCEPT_LIMIT, INTERCEPT_LIMIT),
         )
         new = _penalised(moved, statistics, nodes, prior)
-        fell = new < value - tolerance
+        wanted = value + SUFFICIENT_GAIN * factor * promised - tolerance
+        fell = new < wanted
         if common_slope:
-            fell = np.full(fell.size, new.sum() < value.sum() - tolerance.sum())
+            fell = np.full(fell.size, new.sum() < wanted.sum())
         if not fell.any():
             return moved, new
         factor[fell] *= 0.5
-    kept = replace(moved, log_a=np.where(fell, items.log_a, moved.log_a), b=np.where(fell, items.b, moved.b))
+    kept = replace(
+        moved,
+        log_a=np.where(fell, items.log_a, moved.log_a),
+        intercept=np.where(fell, items.intercept, moved.intercept),
+    )
     return kept, np.where(fell, value, new)

@@ -36,7 +36,7 @@ def misfit_variance(
     seed : int
         Of the random halves.
     """
-    n_items = items.b.size
+    n_items = items.n_items
     if n_items < MIN_ITEMS:
         return 0.0
     rng = np.random.default_rng(seed)

@@ -37,22 +37,32 @@ def item_covariances(
     observed = complete - _score_variance(statistics, items, grid)
     observed[:, [0, 1], [0, 1]] += prior.precision
     if common_slope:
-        return _common_slope_covariance(observed)
+        return _of_difficulty(_common_slope_covariance(observed), items)
     det = observed[:, 0, 0] * observed[:, 1, 1] - observed[:, 0, 1] ** 2
     good = (det > 0) & (observed[:, 0, 0] > 0)
     covariance = np.full_like(observed, np.nan)
     covariance[good] = np.linalg.inv(observed[good])
-    return covariance
+    return _of_difficulty(covariance, items)
+
+
+def _of_difficulty(covariance: Array, items: Items) -> Array:
+    """Covariance of (log a, b) from that of (log a, d), with b = -d / a: db = -b d log a - d d / a."""
+    n = items.n_items
+    jacobian = np.zeros((n, 2, 2))
+    jacobian[:, 0, 0] = 1.0
+    jacobian[:, 1, 0] = -items.difficulty
+    jacobian[:, 1, 1] = -np.exp(-items.log_a)
+    return np.asarray(jacobian @ covariance @ jacobian.transpose(0, 2, 1))
 
 
 def _score_variance(statistics: SufficientStatistics, items: Items, grid: AbilityGrid) -> Array:
-    """Sum over subjects of the posterior covariance of the complete-data score of (log a, b), (n_items, 2, 2)."""
+    """Sum over subjects of the posterior covariance of the complete-data score of (log a, d), (n_items, 2, 2)."""
     points = grid.nodes.points
     natural, base = items.natural_and_base(points)
     d_natural, mean, _ = items.likelihood.slopes(items.eta(points), items.guessing[:, None])
     a = np.exp(items.log_a)
-    directions = (a[:, None] * (points[None, :] - items.b[:, None]), -a[:, None] * np.ones_like(mean))
-    n_items = items.b.size
+    directions = (a[:, None] * points[None, :], np.ones_like(mean))
+    n_items = items.n_items
     # E[s s'] needs T^2, T n and n^2 against the posterior; E[s] E[s]' needs each cell's expected score
     squares = [np.zeros((n_items, points.size)) for _ in range(3)]
     outer = np.zeros((n_items, 2, 2))

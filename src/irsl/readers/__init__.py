@@ -49,9 +49,7 @@ def read(path: str | Path, *, kind: DeclaredKind = None) -> Responses:
         if reader.sniff(path):
             return reader.read(path, kind=kind)
     supported = "; ".join(reader.SUPPORTED for reader in _READERS)
-    raise DataError(
-        f"{path}: no reader knows this {'folder' if path.is_dir() else 'file'}. Supported: {supported}."
-    )
+    raise DataError(f"{path}: no reader knows this {'folder' if path.is_dir() else 'file'}. Supported: {supported}.")
 
 
 __all__ = ["read"]

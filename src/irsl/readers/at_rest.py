@@ -44,9 +44,7 @@ def read(path: Path, *, kind: DeclaredKind = None) -> Responses:
             frames[table] = read_parquet(file)
             origins[table] = Origin(f"{path.name}/{file.name}")
     if not {"responses", "choices"} & frames.keys():
-        raise DataError(
-            f"{path}: expected responses.parquet or choices.parquet beside meta.json, found neither."
-        )
+        raise DataError(f"{path}: expected responses.parquet or choices.parquet beside meta.json, found neither.")
     if "choices" in frames and frames.get("responses", pl.DataFrame()).is_empty():
         # A table of responses may be empty where everything is computed from log-likelihoods of choices.
         frames.pop("responses", None)

@@ -14,6 +14,4 @@ def read_parquet(path: Path) -> pl.DataFrame:
     try:
         return pl.read_parquet(path, hive_partitioning=False, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(
-            f"{path}: expected a Parquet file, found one that cannot be read ({error})."
-        ) from error
+        raise DataError(f"{path}: expected a Parquet file, found one that cannot be read ({error}).") from error

@@ -50,20 +50,13 @@ def _load(path: Path) -> tuple[pl.DataFrame, Callable[[int], str]]:
             infer_schema=False,
         )
     except pl.exceptions.NoDataError as error:
-        raise DataError(
-            f"{path.name}: expected a header and at least one row, found an empty file."
-        ) from error
+        raise DataError(f"{path.name}: expected a header and at least one row, found an empty file.") from error
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(
-            f"{path.name}: expected a table of comma-separated values, found none ({error})."
-        ) from error
-    twice = [
-        name for name in frame.columns if (stem := _RENAMED.sub("", name)) != name and stem in frame.columns
-    ]
+        raise DataError(f"{path.name}: expected a table of comma-separated values, found none ({error}).") from error
+    twice = [name for name in frame.columns if (stem := _RENAMED.sub("", name)) != name and stem in frame.columns]
     if twice:
         raise DataError(
-            f"{path.name}, line 1: expected each column once, found {_RENAMED.sub('', twice[0])!r} more than "
-            "once."
+            f"{path.name}, line 1: expected each column once, found {_RENAMED.sub('', twice[0])!r} more than once."
         )
     return frame, lambda row: f"line {row + 2}"
 
@@ -72,8 +65,7 @@ def _read_wide(frame: pl.DataFrame, name: str, place: Callable[[int], str], kind
     subject, *items = frame.columns
     if not items:
         raise DataError(
-            f"{name}: expected columns subject, item, response, or a subject and its items; found only "
-            f"{subject!r}."
+            f"{name}: expected columns subject, item, response, or a subject and its items; found only {subject!r}."
         )
     if frame[subject].is_duplicated().any():
         twice = frame[subject].filter(frame[subject].is_duplicated())[0]
@@ -103,9 +95,7 @@ def _read_wide(frame: pl.DataFrame, name: str, place: Callable[[int], str], kind
     def cell(row: int) -> str:
         return f"{place(row % n_rows)}, column {items[row // n_rows]!r}"
 
-    return Responses.from_frames(
-        long, kind=kind, origins={"responses": Origin(name, cell, column_is_item=True)}
-    )
+    return Responses.from_frames(long, kind=kind, origins={"responses": Origin(name, cell, column_is_item=True)})
 
 
 def _hint(columns: list[str]) -> str:
