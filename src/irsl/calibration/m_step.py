@@ -15,6 +15,7 @@ from irsl.likelihoods.base import Array
 MAX_STEP = np.array([0.5, 1.0])  # of log a and of the intercept in one scoring step
 MAX_HALVINGS = 8
 SUFFICIENT_GAIN = 0.1
+SAFE_SHARE = 0.05  # of the expected information, and of a determinant: below it the observed one is not trusted
 LOG_A_RANGE = (-4.0, 3.0)  # reached by items that do not depend on ability, or jump with it
 INTERCEPT_LIMIT = 25.0  # logits; reached only without a prior, by items that all or none solved
 
@@ -122,9 +123,7 @@ def update_items(
     """
     value = _penalised(items, statistics, nodes, prior)
     for _ in range(n_steps):
-        score, info = information(items, statistics, nodes)
-        # eta bends along log a, d2 eta = d eta: where responses fall with ability that adds to the curvature
-        info[:, 0, 0] += np.maximum(-score[:, 0], 0.0)
+        score, info = _step_information(items, statistics, nodes)
         deviation = np.stack([items.log_a - prior.mean[0], items.intercept - prior.mean[1]], axis=1)
         score -= np.where(prior.precision > 0, prior.precision * deviation, 0.0)
         info[:, [0, 1], [0, 1]] += prior.precision
@@ -153,6 +152,26 @@ def update_precision(
         step = float(np.clip(gradient / max(curvature, 1e-12), -1.0, 1.0))
         items = replace(items, likelihood=replace(likelihood, precision=phi * float(np.exp(step))))
     return items
+
+
+def _step_information(items: Items, statistics: ExpectedStatistics, nodes: Nodes) -> tuple[Array, Array]:
+    """Score, and the observed information where it is safely positive definite; elsewhere the expected one."""
+    score, info = information(items, statistics, nodes)
+    points = nodes.points
+    eta, c = items.eta(points), items.guessing[:, None]
+    _, mean, _ = items.likelihood.slopes(eta, c)
+    bend = items.likelihood.natural_curvature(eta, c) * (statistics.values - statistics.trials * mean)
+    slope = np.exp(items.log_a)[:, None] * points[None, :]
+    observed = info.copy()
+    observed[:, 0, 0] -= (bend * slope**2).sum(axis=1) + score[:, 0]  # d2 eta / d (log a)^2 is d eta / d log a
+    observed[:, 1, 1] -= bend.sum(axis=1)
+    observed[:, 0, 1] -= (bend * slope).sum(axis=1)
+    observed[:, 1, 0] = observed[:, 0, 1]
+    enough = SAFE_SHARE * np.stack([info[:, 0, 0], info[:, 1, 1]])
+    det = observed[:, 0, 0] * observed[:, 1, 1] - observed[:, 0, 1] ** 2
+    safe = (observed[:, 0, 0] > enough[0]) & (observed[:, 1, 1] > enough[1])
+    safe &= det > SAFE_SHARE * (info[:, 0, 0] * info[:, 1, 1] - info[:, 0, 1] ** 2)
+    return score, np.where(safe[:, None, None], observed, info)
 
 
 def _penalised(items: Items, statistics: ExpectedStatistics, nodes: Nodes, prior: ItemPrior) -> Array:
@@ -209,7 +228,7 @@ def _line_search(
     With a common slope all items are halved together.
     """
     factor = np.ones(items.n_items)
-    tolerance = 1e-9 * (1.0 + np.abs(value))
+    tolerance = 1e-12 * (1.0 + np.abs(value))
     for _ in range(MAX_HALVINGS):
         moved = replace(
             items,

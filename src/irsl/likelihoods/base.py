@@ -60,6 +60,9 @@ class Likelihood(Protocol):
     def slopes(self, eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
         """A', m and m', derivatives with respect to eta."""
 
+    def natural_curvature(self, eta: Array, guessing: Array | float) -> Array:
+        """A'', with which the observed information is n A' m' - A'' (T - n m)."""
+
     def curvature(self, eta: Array, guessing: Array | float) -> Array:
         """m'', which Warm's correction needs."""
 

@@ -68,6 +68,11 @@ class Beta:
         p, q = mu * phi, nu * phi
         return phi * d_mu, digamma(p) - digamma(q), phi * d_mu * (polygamma(1, p) + polygamma(1, q))
 
+    def natural_curvature(self, eta: Array, guessing: Array | float) -> Array:
+        """A'' = phi mu''."""
+        _, _, d_mu = _curve(eta, guessing)
+        return np.asarray(self.precision * d_mu * (1.0 - 2.0 * expit(eta)))
+
     def curvature(self, eta: Array, guessing: Array | float) -> Array:
         """M''."""
         phi = self.precision

@@ -49,6 +49,13 @@ class Binomial:
         d_natural = np.divide(s, p, out=np.ones_like(p), where=p > 0) if c.any() else np.ones_like(p)
         return d_natural, p, (1.0 - c) * s * expit(-eta)
 
+    def natural_curvature(self, eta: Array, guessing: Array | float) -> Array:
+        """A'' = c logistic' / P^2."""
+        s = expit(eta)
+        c = np.asarray(guessing, dtype=np.float64)
+        p = c + (1.0 - c) * s
+        return np.asarray(np.divide(c * s * expit(-eta), p**2, out=np.zeros_like(p), where=p > 0))
+
     def curvature(self, eta: Array, guessing: Array | float) -> Array:
         """P''."""
         s = expit(eta)
