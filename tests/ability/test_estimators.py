@@ -181,6 +181,28 @@ def test_other_estimates_of_all_right_and_all_wrong_are_finite(estimator, guessi
         assert right["ability"] == pytest.approx(-wrong["ability"], abs=1e-6)
 
 
+@pytest.mark.parametrize("estimator", ["map", "wle"])
+def test_modes_below_the_floor(estimator):
+    """All wrong, few right, and only the hardest right, of items with a floor: the highest point of the objective.
+
+    Warm's estimate is where the score plus J / (2 I) is zero, which the slow version integrates to an objective.
+    """
+    bank = make_bank(np.linspace(-1.5, 1.5, 24), 1.5, 0.25)
+    y = np.zeros((5, 24))
+    y[1, ::8], y[2, -4:], y[3, -9:], y[4, ::3] = 1, 1, 1, 1
+    got = irsl.measure(responses(y, bank, kind="binary"), bank, estimator=estimator)["ability"].to_numpy()
+    grid = np.linspace(-8, 6, 14001)
+    p = curve(grid, bank.parameters())
+    s = (p - 0.25) / 0.75
+    d1, d2 = 1.5 * 0.75 * s * (1 - s), 1.5**2 * 0.75 * s * (1 - s) * (1 - 2 * s)
+    w = 1 / (p * (1 - p))
+    slope = {"map": -grid, "wle": (d1 * d2 * w).sum(axis=1) / (2 * (d1**2 * w).sum(axis=1))}[estimator]
+    for row, ability in zip(y, got, strict=True):
+        equation = ((row - p) * d1 * w).sum(axis=1) + slope
+        roots = grid[:-1][(equation[:-1] > 0) & (equation[1:] <= 0)]
+        assert np.abs(roots - ability).min() < 2e-3, (roots, ability)
+
+
 def test_estimators_agree_on_many_items():
     """With 2,000 items the prior and Warm's correction hardly matter."""
     rng = np.random.default_rng(5)
