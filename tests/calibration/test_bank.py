@@ -225,17 +225,18 @@ def test_an_item_without_errors_among_others_does_not_spoil_a_measure():
 
 
 def test_misfit_is_found_where_it_is_and_only_there():
-    """A second dimension with loadings of random sign: its variance in response units, within a third.
+    """Ten more dimensions with random loadings: their variance in response units, within a third.
 
     Counts, because a single binary response hides it: its variance about the one-dimensional curve is the same.
     """
     rng = np.random.default_rng(0)
-    theta, b = rng.normal(size=(200, 2)), rng.normal(size=80)
-    for loading in (0.0, 0.8):
-        second = rng.choice([-loading, loading], 80) * theta[:, 1:]
-        p = 1 / (1 + np.exp(-(theta[:, :1] + second - b)))
+    theta, b = rng.normal(size=(200, 1)), rng.normal(size=80)
+    for sd in (0.0, 0.8):
+        loading = rng.normal(size=(10, 80))
+        more = sd * rng.normal(size=(200, 10)) @ (loading / np.linalg.norm(loading, axis=0))
+        p = 1 / (1 + np.exp(-(theta + more - b)))
         k = rng.binomial(40, p).astype(float)
         scale = irsl.calibrate(irsl.Responses.from_matrix(k, n_samples=40, kind="counts"), model="1pl").bank.scales[0]
-        averaged = [1 / (1 + np.exp(-(theta[:, :1] + z * loading - b))) for z in rng.normal(size=200)]
+        averaged = [1 / (1 + np.exp(-(theta + z * sd - b))) for z in rng.normal(size=200)]
         beyond = ((p - np.mean(averaged, axis=0)) ** 2).mean()
         assert scale.misfit_variance == pytest.approx(beyond, rel=0.33, abs=5e-4)
