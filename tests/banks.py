@@ -13,7 +13,7 @@ from irsl.responses import Responses
 def make_bank(
     difficulty, discrimination=1.0, guessing=0.0, *, likelihood="bernoulli", precision=None, trials=1,
     covariance=None, benchmark="benchmark", joint=False, misfit_variance=0.0,
-) -> ItemBank:
+) -> ItemBank:  # fmt: skip
     """A bank of items item-0, item-1, ...; covariance is of (log a, b), (n_items, 2, 2), None for exact items."""
     b = np.asarray(difficulty, dtype=float)
     a, c = np.broadcast_to(discrimination, b.shape), np.broadcast_to(guessing, b.shape)

@@ -47,7 +47,7 @@ def test_an_error_in_the_block_leaves_the_old_folder_and_no_litter(tmp_path, err
     target = tmp_path / "result"
     target.mkdir()
     (target / "old").write_text("old")
-    with pytest.raises(error), replace_folder(target) as new:
+    with pytest.raises(error), replace_folder(target) as new:  # noqa: PT012
         fill(new, "half")
         raise error
     assert names(tmp_path) == ["result"]
@@ -79,7 +79,7 @@ def test_a_failing_rename_leaves_the_old_folder_and_no_litter(tmp_path, monkeypa
         return source == target if step == "old away" else source == new_folder[0]
 
     failing_rename(monkeypatch, fails)
-    with pytest.raises(OSError, match="no rename today"), replace_folder(target) as new:
+    with pytest.raises(OSError, match="no rename today"), replace_folder(target) as new:  # noqa: PT012
         new_folder.append(new)
         fill(new, "new")
     assert names(target) == ["old"]
@@ -111,7 +111,7 @@ def test_a_file_is_replaced(tmp_path):
 def test_an_error_in_the_block_leaves_the_old_file_and_no_litter(tmp_path, error):
     target = tmp_path / "table.csv"
     target.write_text("old")
-    with pytest.raises(error), replace_file(target) as temporary:
+    with pytest.raises(error), replace_file(target) as temporary:  # noqa: PT012
         temporary.write_text("half")
         raise error
     assert target.read_text() == "old"

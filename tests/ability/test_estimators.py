@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from banks import curve, make_bank, responses
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import beta, binom
 
 import irsl
+from banks import curve, make_bank, responses
 from irsl.ability.estimators import ESTIMATORS
 
 
@@ -59,7 +59,11 @@ def drawn(case, n_subjects=12, n_items=40, seed=1):
     items, scale = bank.parameters(), bank.scales[0]
     p = curve(rng.normal(size=n_subjects), items)
     phi = scale.precision
-    y = np.clip(rng.beta(phi * p, phi * (1 - p)), 1e-4, 1 - 1e-4) if case == "beta" else rng.binomial(scale.trials, p).astype(float)
+    y = (
+        np.clip(rng.beta(phi * p, phi * (1 - p)), 1e-4, 1 - 1e-4)
+        if case == "beta"
+        else rng.binomial(scale.trials, p).astype(float)
+    )
     y = y.astype(np.float32).astype(float)  # as Responses stores it
     y[rng.random(y.shape) < 0.2] = np.nan
     more = dict(n_samples=np.where(np.isnan(y), 0, scale.trials)) if case == "counts" else {}

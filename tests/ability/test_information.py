@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from banks import curve, make_bank
 from scipy.stats import beta
 
 import irsl
+from banks import curve, make_bank
 from irsl.likelihoods import Beta
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import polars as pl
 import pytest
-from banks import curve, make_bank, responses
-from simulate import Truth, draw_truth
 
 import irsl
+from banks import curve, make_bank, responses
 from irsl.calibration import ItemBank
+from simulate import Truth, draw_truth
 
 COLUMNS = [
     "subject", "benchmark", "ability", "se_ability", "ability_lower", "ability_upper",

@@ -3,14 +3,14 @@
 import numpy as np
 import polars as pl
 import pytest
-from banks import curve, make_bank, responses
-from simulate import draw_truth
 
 import irsl
+from banks import curve, make_bank, responses
 from irsl.adaptive import replay
 from irsl.adaptive.selection import RULES
 from irsl.calibration.short_form import ABILITIES, short_form_items
 from irsl.likelihoods import Binomial
+from simulate import draw_truth
 
 
 def drawn(n_subjects=30, n_items=40, *, missing=0.0, seed=0, **more):

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from banks import make_bank
 from polars.testing import assert_frame_equal
 
 import irsl
+from banks import make_bank
 from irsl.calibration import ItemBank
 from irsl.calibration.bank import COLUMNS, CONVENTION
 from irsl.likelihoods import Beta, Binomial

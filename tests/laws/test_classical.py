@@ -32,7 +32,9 @@ def test_many_items_invert_the_curve(chance):
     assert (se < 0.01).all()
 
 
-@pytest.mark.parametrize(("k", "n", "chance"), [(0, 50, 0.25), (9, 50, 0.25), (30, 50, 0.25), (50, 50, 0.0), (1, 3, 0.5)])
+@pytest.mark.parametrize(
+    ("k", "n", "chance"), [(0, 50, 0.25), (9, 50, 0.25), (30, 50, 0.25), (50, 50, 0.0), (1, 3, 0.5)]
+)
 def test_the_logit_is_the_posterior_mode(k, n, chance):
     minus = lambda z: -binom.logpmf(k, n, accuracy_of_logit(z, chance)) - norm.logpdf(z, 0, PRIOR_SD)  # noqa: E731
     start = min(np.linspace(-10, 10, 401), key=minus)

@@ -99,11 +99,11 @@ def simulate(rng, n_recipes, sizes, *, slope_sd=0.15, tau=0.15, se=0.05, target=
     return np.array(result)
 
 
-@pytest.mark.parametrize("slope_sd", [0.15, 0.0])
-def test_forecasts_of_pooled_lines_cover(slope_sd):
-    """12 recipes of 4 sizes, 22 repetitions: 84 to 96 % for 90 % intervals, one step beyond the largest size."""
+@pytest.mark.parametrize(("slope_sd", "repetitions"), [(0.15, 22), (0.0, 12)])
+def test_forecasts_of_pooled_lines_cover(slope_sd, repetitions):
+    """12 recipes of 4 sizes: 84 to 96 % for 90 % intervals, one step beyond the largest size."""
     rng = np.random.default_rng(0)
-    inside = np.concatenate([simulate(rng, 12, SIZES, slope_sd=slope_sd) for _ in range(22)], axis=1)
+    inside = np.concatenate([simulate(rng, 12, SIZES, slope_sd=slope_sd) for _ in range(repetitions)], axis=1)
     assert (inside.mean(axis=1) >= 0.84).all()
     assert (inside.mean(axis=1) <= 0.96).all()
 
@@ -116,7 +116,7 @@ def test_forecasts_of_a_single_recipe_cover_as_the_textbook_interval_does():
     rng = np.random.default_rng(3)
     sizes = np.logspace(15, 16.5, 5)
     ours, textbook, width = [], [], []
-    for _ in range(200):
+    for _ in range(150):
         names, flops, value, se = points([0.0], [1.0], sizes, tau=0.15, rng=rng)
         truth = 2.0 + rng.normal(0, 0.15)
         lower, upper = (bound[0] for bound in fit_trends(names, flops, value, se).forecast(1e17).interval(0.9))
@@ -127,9 +127,9 @@ def test_forecasts_of_a_single_recipe_cover_as_the_textbook_interval_does():
         ours.append(lower <= truth <= upper)
         textbook.append(abs(x0 @ beta - truth) <= half)
         width.append((upper - lower) / (2 * half))
-    assert 0.86 <= np.mean(textbook) <= 0.94
+    assert 0.84 <= np.mean(textbook) <= 0.96
     assert 0.84 <= np.mean(ours) <= 0.96
-    assert 0.8 < np.median(width) < 1.35
+    assert 0.8 < np.median(width) < 1.25
 
 
 def test_a_single_recipes_line_is_least_squares():
