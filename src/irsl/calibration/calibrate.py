@@ -95,7 +95,7 @@ def calibrate(
     scale: str = "benchmark",
     item_prior: str = "empirical",
     resolution: float | None = None,
-    tolerance: float = 1e-5,
+    tolerance: float = 1e-4,
     max_iterations: int = 500,
     progress: Progress | None = None,
 ) -> Calibration:
@@ -117,7 +117,7 @@ def calibrate(
         Smallest step between two probabilities; exact 0 and 1 are then moved half a step inside, and counted in
         `fits`' message. Without it they are an error under the Beta likelihood.
     tolerance : float
-        Largest change of a parameter in one iteration at which the fit stops.
+        Largest change of a parameter in one iteration, in its standard errors, at which the fit stops.
     max_iterations : int
         Passes over the data per scale.
     progress : callable, optional

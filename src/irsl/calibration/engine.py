@@ -45,9 +45,9 @@ Progress = Callable[[int, float], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """When to stop: the largest change of a parameter in one iteration, and the number of iterations."""
+    """When to stop: the largest change of a parameter in one iteration, in its standard errors, and the passes."""
 
-    tolerance: float = 1e-5
+    tolerance: float = 1e-4
     max_iterations: int = 500
 
 
@@ -224,7 +224,7 @@ class _Run:
         change, converged = np.inf, False
         while self.n_passes < self.settings.max_iterations:
             first, objective = self._iterate(state)
-            change = _change(state, first)
+            change = self._change(state, first)
             if change < self.settings.tolerance:
                 state, converged = first, True
                 if self._accurate(state):
@@ -232,7 +232,7 @@ class _Run:
                 converged = False
                 continue
             second, objective_first = self._iterate(first)
-            change = _change(first, second)
+            change = self._change(first, second)
             leap = _extrapolate(state, first, second)
             if not leap.admissible:
                 state = second
@@ -257,6 +257,7 @@ class _Run:
         objective = float(step.log_marginal.sum()) + self._constant(state) + penalty
         items = update_precision(items, step.statistics, nodes, self.statistics.slope)
         shift = float(step.ability.mean())
+        self.sd = np.sqrt(variance)
         scale = float(np.sqrt((step.se_ability**2 + (step.ability - shift) ** 2).mean()))
         if scale < DEGENERATE_SD:
             shift, scale = 0.0, 1.0
@@ -269,6 +270,18 @@ class _Run:
         if self.progress is not None:
             self.progress(self.n_passes, objective)
         return _State(items, prior), objective
+
+    def _change(self, old: _State, new: _State) -> float:
+        """Largest change of log a and of the intercept in posterior standard deviations, and of log phi."""
+        sd = self.sd[:, 0] if not self.common_slope else 1.0
+        parts = [
+            np.abs(new.items.log_a - old.items.log_a) / sd,
+            np.abs(new.items.intercept - old.items.intercept) / self.sd[:, 1],
+        ]
+        phi, new_phi = old.items.likelihood.precision, new.items.likelihood.precision
+        if phi is not None and new_phi is not None:
+            parts.append(np.abs([np.log(new_phi / phi)]))
+        return float(max(part.max() for part in parts))
 
     def expect(self, state: _State) -> ExpectationStep:
         """E step on a grid that resolves the narrowest posterior and holds the widest."""
@@ -294,7 +307,7 @@ class _Run:
         items, points = state.items, np.linspace(-self.range, self.range, 121)
         peak = np.zeros(points.size)
         for start in range(0, items.n_items, 4096):
-            part = _take(items, slice(start, start + 4096))
+            part = items.take(np.arange(start, min(start + 4096, items.n_items)))
             d_natural, _, d_mean = items.likelihood.slopes(part.eta(points), part.guessing[:, None])
             weight = self.max_trials[start : start + 4096] * np.exp(2 * part.log_a)
             peak += (weight[:, None] * d_natural * d_mean).sum(axis=0)
@@ -337,9 +350,9 @@ class _Run:
     def _outcome(self, state: _State, converged: bool, change: float) -> Outcome:
         step = self.expect(state)
         message = (
-            f"converged: largest change {change:.1e} after {self.n_passes} passes"
+            f"converged: largest change {change:.1e} standard errors after {self.n_passes} passes"
             if converged
-            else f"not converged: largest change {change:.1e} after {self.n_passes} passes; the last iterate is kept"
+            else f"not converged: largest change {change:.1e} standard errors after {self.n_passes} passes; the last iterate is kept"
         )
         if self.interpolation_error > INTERPOLATION_TOLERANCE:
             message += f"; interpolation error {self.interpolation_error:.3g} nats a subject"
@@ -364,10 +377,6 @@ def _product(left: Any, right: Array) -> Array:
     return np.asarray(np.asarray(left, dtype=right.dtype) @ right, dtype=np.float64)
 
 
-def _take(items: Items, part: slice) -> Items:
-    return replace(items, log_a=items.log_a[part], intercept=items.intercept[part], guessing=items.guessing[part])
-
-
 def _rows(statistics: SufficientStatistics, index: NDArray[np.intp]) -> tuple[Any, Any]:
     trials = statistics.trials if isinstance(statistics.trials, int) else statistics.trials[index]
     return statistics.values[index], trials
@@ -384,19 +393,6 @@ def _column_maxima(statistics: SufficientStatistics) -> Array:
         peak = peak.toarray() if sparse.issparse(peak) else peak
         largest = np.maximum(largest, np.asarray(peak, dtype=np.float64).ravel())
     return largest
-
-
-def _change(old: _State, new: _State) -> float:
-    """Largest change of log a, log phi, or the intercept (relative where that exceeds 1)."""
-    n = old.items.n_items
-    x, y = old.vector(), new.vector()
-    scale = np.ones(x.size)
-    scale[n : 2 * n] = 1.0 + np.abs(x[n : 2 * n])
-    keep = np.ones(x.size, bool)
-    keep[2 * n :] = False
-    if old.items.likelihood.precision is not None:
-        keep[-1] = True
-    return float((np.abs(y - x) / scale)[keep].max())
 
 
 def _distance(old: _State, new: _State) -> float:

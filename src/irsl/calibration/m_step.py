@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from irsl.calibration.item_prior import ItemPrior
 from irsl.calibration.parameters import ItemParameters
@@ -14,7 +15,9 @@ from irsl.likelihoods.base import Array
 
 MAX_STEP = np.array([0.5, 1.0])  # of log a and of the intercept in one scoring step
 MAX_HALVINGS = 8
-SUFFICIENT_GAIN = 0.1
+SUFFICIENT_GAIN = 0.3
+STANDSTILL = 1e-8
+ROUNDING = 1e-12  # of an expected log-likelihood, relative
 SAFE_SHARE = 0.05  # of the expected information, and of a determinant: below it the observed one is not trusted
 LOG_A_RANGE = (-4.0, 3.0)  # reached by items that do not depend on ability, or jump with it
 INTERCEPT_LIMIT = 25.0  # logits; reached only without a prior, by items that all or none solved
@@ -34,6 +37,12 @@ class ExpectedStatistics:
 
     values: Array
     trials: Array
+
+    def take(self, index: NDArray[np.intp]) -> ExpectedStatistics:
+        """Return those of some items."""
+        return ExpectedStatistics(
+            self.values[index], self.trials if self.trials.shape[0] == 1 else self.trials[index]
+        )
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,16 @@ class Items:
         """(n_items, n_points)."""
         return np.exp(self.log_a)[:, None] * points[None, :] + self.intercept[:, None]
 
+    def take(self, index: NDArray[np.intp]) -> Items:
+        """Return some items."""
+        return Items(self.log_a[index], self.intercept[index], self.guessing[index], self.likelihood)
+
+    def put(self, index: NDArray[np.intp], other: Items) -> Items:
+        """Return these items with those at `index` replaced by `other`."""
+        log_a, intercept = self.log_a.copy(), self.intercept.copy()
+        log_a[index], intercept[index] = other.log_a, other.intercept
+        return replace(self, log_a=log_a, intercept=intercept)
+
     def natural_and_base(self, points: Array) -> tuple[Array, Array]:
         """A and C of every item at the points, (n_items, n_points) each."""
         return self.likelihood.natural_and_base(self.eta(points), self.guessing[:, None])
@@ -111,7 +130,7 @@ def update_items(
     prior: ItemPrior,
     *,
     common_slope: bool,
-    n_steps: int = 2,
+    n_steps: int = 4,
 ) -> tuple[Items, Array]:
     """Raise the expected penalised log-likelihood of every item.
 
@@ -128,10 +147,9 @@ def update_items(
         score -= np.where(prior.precision > 0, prior.precision * deviation, 0.0)
         info[:, [0, 1], [0, 1]] += prior.precision
         step = _common_slope_step(score, info) if common_slope else _item_step(score, info)
-        promised = (score * step).sum(axis=1)
-        items, value = _line_search(
-            items, step, promised, value, statistics, nodes, prior, common_slope=common_slope
-        )
+        if np.abs(step).max() < STANDSTILL:
+            break
+        items, value = _line_search(items, step, score, value, statistics, nodes, prior, common_slope=common_slope)
     _, info = information(items, statistics, nodes)
     info[:, [0, 1], [0, 1]] += prior.precision
     return items, _variances(info, common_slope=common_slope)
@@ -215,7 +233,7 @@ def _variances(info: Array, *, common_slope: bool) -> Array:
 def _line_search(
     items: Items,
     step: Array,
-    promised: Array,
+    score: Array,
     value: Array,
     statistics: ExpectedStatistics,
     nodes: Nodes,
@@ -223,29 +241,28 @@ def _line_search(
     *,
     common_slope: bool,
 ) -> tuple[Items, Array]:
-    """Halve the step of every item until it brings a tenth of the gain that the slope promised (Armijo, 1966).
+    """Halve the step of every item until it brings three tenths of the gain that the slope promised (Armijo, 1966).
 
-    With a common slope all items are halved together.
+    With a common slope all items are halved together. An item that gains nothing stays where it is.
     """
-    factor = np.ones(items.n_items)
-    tolerance = 1e-12 * (1.0 + np.abs(value))
-    for _ in range(MAX_HALVINGS):
+    new_items, new_value = items, value.copy()
+    open_ = np.arange(items.n_items)
+    for halving in range(MAX_HALVINGS):
+        part, own = items.take(open_), statistics.take(open_)
         moved = replace(
-            items,
-            log_a=np.clip(items.log_a + factor * step[:, 0], *LOG_A_RANGE),
-            intercept=np.clip(items.intercept + factor * step[:, 1], -INTERCEPT_LIMIT, INTERCEPT_LIMIT),
+            part,
+            log_a=np.clip(part.log_a + 0.5**halving * step[open_, 0], *LOG_A_RANGE),
+            intercept=np.clip(part.intercept + 0.5**halving * step[open_, 1], -INTERCEPT_LIMIT, INTERCEPT_LIMIT),
         )
-        new = _penalised(moved, statistics, nodes, prior)
-        wanted = value + SUFFICIENT_GAIN * factor * promised - tolerance
-        fell = new < wanted
+        gain = _penalised(moved, own, nodes, prior) - value[open_]
+        promised = score[open_, 0] * (moved.log_a - part.log_a) + score[open_, 1] * (moved.intercept - part.intercept)
+        enough = gain >= SUFFICIENT_GAIN * promised - ROUNDING * (1.0 + np.abs(value[open_]))
         if common_slope:
-            fell = np.full(fell.size, new.sum() < wanted.sum())
-        if not fell.any():
-            return moved, new
-        factor[fell] *= 0.5
-    kept = replace(
-        moved,
-        log_a=np.where(fell, items.log_a, moved.log_a),
-        intercept=np.where(fell, items.intercept, moved.intercept),
-    )
-    return kept, np.where(fell, value, new)
+            enough = np.full(open_.size, gain.sum() >= SUFFICIENT_GAIN * promised.sum() - ROUNDING * np.abs(value).sum())
+        done = open_[enough]
+        new_items = new_items.put(done, moved.take(np.flatnonzero(enough)))
+        new_value[done] += gain[enough]
+        open_ = open_[~enough]
+        if open_.size == 0:
+            break
+    return new_items, new_value

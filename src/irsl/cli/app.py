@@ -112,7 +112,7 @@ def demo(
         ladder.load().select(outcome="acc"),
         out,
         title="A ladder of small language models",
-        model=Model.two,
+        model=Model.three,
         as_json=as_json,
     )
 
@@ -270,9 +270,10 @@ def _print_summary(analysis: Analysis) -> None:
     )
     names = {"irsl": "item-response law", "classical": "classical law", "small": "largest small size",
              "smallest": "smallest size", "seed": "another seed"}  # fmt: skip
+    overall = "all" if "all" in laws.comparison["benchmark"] else laws.comparison["benchmark"][0]
     summary = (
-        laws.comparison.group_by("method", maintain_order=True)
-        .agg(pl.col("error", "coverage", "width", "decision_accuracy").mean())
+        laws.comparison.filter(pl.col("benchmark") == overall)
+        .drop("benchmark", "n_recipes")
         .with_columns(pl.col("method").replace(names))
     )
     _print_table(summary, f"Forecasts of {analysis.target} from smaller sizes, means over benchmarks")

@@ -38,8 +38,11 @@ class Binomial:
         log_failure = np.log1p(-c) - np.logaddexp(0.0, eta)
         if not c.any():
             return np.asarray(eta, dtype=np.float64), log_failure
-        log_success = np.logaddexp(_log(c), np.log1p(-c) - np.logaddexp(0.0, -eta))
-        return log_success - log_failure, log_failure
+        with np.errstate(divide="ignore"):
+            log_success = np.log(c + (1.0 - c) * expit(eta))
+        # where c is 0 among items with floors, the log of a vanishing probability is taken from the logit itself
+        natural = np.where(c > 0, log_success - log_failure, eta)
+        return natural, log_failure
 
     def slopes(self, eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
         """A' = P' / (P (1 - P)), m = P, m' = P'."""
@@ -77,11 +80,6 @@ class Binomial:
     def sample(self, eta: Array, guessing: Array | float, *, trials: int, rng: np.random.Generator) -> Array:
         """Successes of `trials`, float64."""
         return rng.binomial(trials, self.response_mean(eta, guessing)).astype(np.float64)
-
-
-def _log(c: Array) -> Array:
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(c))
 
 
 def _log_choose(n: Any, k: Any) -> Any:

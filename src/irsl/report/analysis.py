@@ -18,6 +18,8 @@ from irsl.report.replays import replay_held_out
 from irsl.responses import Responses
 
 LEVEL = 0.9
+MAX_ITERATIONS = 100
+TOLERANCE = 1e-2  # standard errors: where the calibrations stop
 Progress = Callable[[str, float], None]
 
 
@@ -111,6 +113,8 @@ def analyse(
     calibration = calibrate(
         responses.select(subjects=kept["subject"].to_list()),
         model=model,
+        tolerance=TOLERANCE,
+        max_iterations=MAX_ITERATIONS,
         progress=lambda scale, n, objective: say(f"calibrating {scale}, pass {n}", 0.1),
     )
     notes += [f"{row['scale']}: {row['message']}" for row in calibration.fits.to_dicts() if not row["converged"]]

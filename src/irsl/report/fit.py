@@ -13,6 +13,7 @@ from irsl.likelihoods.base import Array, logistic_curve
 from irsl.responses import Responses
 
 N_BINS = 20
+LEAST_VARIANCE = 0.01  # of a response; below it one lucky guess would be all of an item's outfit
 
 
 def proportions(responses: Responses, bank: ItemBank, measured: pl.DataFrame) -> pl.DataFrame:
@@ -88,4 +89,4 @@ def _residuals(
         parameters, scale = part.parameters(), part.scale_of(benchmark)
         predicted = logistic_curve(parameters.eta(theta).T, parameters.guessing)
         variance = scale.response_likelihood().response_variance(predicted, scale.trials)
-        yield benchmark, matrix.responses(), predicted, np.maximum(variance, 1e-9), names
+        yield benchmark, matrix.responses(), predicted, np.maximum(variance, LEAST_VARIANCE), names

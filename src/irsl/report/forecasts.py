@@ -66,7 +66,7 @@ def forecast_largest(points: pl.DataFrame, bank: ItemBank, *, target: str, level
     """
     rng = np.random.default_rng(seed)
     parts: list[dict[str, pl.DataFrame]] = []
-    draws: dict[str, Array] = {}
+    draws: dict[str, tuple[Array, Array]] = {}
     recipes: tuple[str, ...] = ()
     for benchmark in bank.benchmarks:
         rows = points.filter(
@@ -75,13 +75,16 @@ def forecast_largest(points: pl.DataFrame, bank: ItemBank, *, target: str, level
         part, draws[benchmark], recipes = _one_benchmark(benchmark, rows, bank, target, level, rng)
         parts.append(part)
     joined = {name: pl.concat([p[name] for p in parts]) for name in parts[0]}
+    predictions = joined.pop("predictions")
+    if len(parts) > 1:
+        joined["comparison"] = pl.concat([_over_benchmarks(predictions, joined["comparison"], level, rng), joined["comparison"]])
     choice = _choice(draws, joined["forecasts"], recipes, level)
     return LawTables(points=points, choice=choice, **{k: joined[k] for k in ("trends", "forecasts", "comparison")})
 
 
 def _one_benchmark(
     benchmark: str, rows: pl.DataFrame, bank: ItemBank, target: str, level: float, rng: np.random.Generator
-) -> tuple[dict[str, pl.DataFrame], Array, tuple[str, ...]]:
+) -> tuple[dict[str, pl.DataFrame], tuple[Array, Array], tuple[str, ...]]:
     small = rows.filter(pl.col("size") != target)
     enough = small.group_by("recipe", maintain_order=True).agg(pl.col("size").n_unique()).filter(pl.col("size") >= 3)
     large = rows.filter((pl.col("size") == target) & pl.col("recipe").is_in(enough["recipe"].implode()))
@@ -146,6 +149,7 @@ def _one_benchmark(
         "small": _at_size(small, sizes[-1], recipes),
         "smallest": _at_size(small, sizes[0], recipes),
     }
+    truths = dict.fromkeys(("irsl", "classical", "small", "smallest"), truth)
     predictions = {
         "irsl": irsl["accuracy"].to_numpy(),
         "classical": classical["accuracy"].to_numpy(),
@@ -159,12 +163,28 @@ def _one_benchmark(
     if (large.group_by("recipe").len()["len"] > 1).all():
         first, last = observed["first"].to_numpy(), observed["last"].to_numpy()
         comparison.append(_compare(benchmark, "seed", None, first, last, level, rng))
+        predictions["seed"] = last
+        truths["seed"] = first
     tables = {
         "trends": _trend_frame(benchmark, trend),
         "forecasts": pl.concat([irsl, classical], how="diagonal"),
         "comparison": pl.DataFrame(comparison, infer_schema_length=None),
+        "predictions": pl.concat(
+            [
+                pl.DataFrame(
+                    {
+                        "benchmark": [benchmark] * len(recipes),
+                        "method": [method] * len(recipes),
+                        "recipe": list(recipes),
+                        "truth": truths[method],
+                        "predicted": predicted,
+                    }
+                )
+                for method, predicted in predictions.items()
+            ]
+        ),
     }
-    return tables, expected, recipes
+    return tables, (expected, seen), recipes
 
 
 class _MeanCurve:
@@ -260,34 +280,79 @@ def _compare(
     return row
 
 
+def _over_benchmarks(
+    predictions: pl.DataFrame, comparison: pl.DataFrame, level: float, rng: np.random.Generator
+) -> pl.DataFrame:
+    """Rows of the comparison for "all": means over benchmarks, decision accuracy with the recipes resampled."""
+    rows = []
+    for (method,), part in predictions.group_by("method", maintain_order=True):
+        own = comparison.filter(pl.col("method") == method)
+        tables = [
+            (rows_["truth"].to_numpy(), rows_["predicted"].to_numpy())
+            for _, rows_ in part.group_by("benchmark", maintain_order=True)
+        ]
+        alike = len({t.size for t, _ in tables}) == 1 and all(np.isfinite(p).all() for _, p in tables)
+        low, high = _bootstrap_mean(tables, level, rng) if alike else (None, None)
+        means = own.select(pl.col("error", "coverage", "width", "decision_accuracy").mean()).row(0, named=True)
+        rows.append(
+            {
+                "benchmark": "all",
+                "method": method,
+                **means,
+                "decision_lower": low,
+                "decision_upper": high,
+                "n_recipes": own["n_recipes"].min(),
+            }
+        )
+    return pl.DataFrame(rows, schema=comparison.schema)
+
+
 def _bootstrap(truth: Array, predicted: Array, level: float, rng: np.random.Generator) -> tuple[float, float]:
-    """Percentile interval of decision accuracy over resampled recipes; a recipe is never paired with itself."""
-    if truth.size < 3:
+    return _bootstrap_mean([(truth, predicted)], level, rng)
+
+
+def _bootstrap_mean(
+    tables: list[tuple[Array, Array]], level: float, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Percentile interval of decision accuracy, averaged over tables of the same recipes, over resampled recipes.
+
+    A recipe is never paired with itself.
+    """
+    size = tables[0][0].size
+    if size < 3:
         return float("nan"), float("nan")
-    i, j = np.triu_indices(truth.size, 1)
-    order = np.sign(truth[i] - truth[j])
-    agreement = (1.0 + order * np.sign(predicted[i] - predicted[j])) / 2.0
-    counts = rng.multinomial(truth.size, np.full(truth.size, 1.0 / truth.size), size=N_BOOTSTRAP)
-    weight = counts[:, i] * counts[:, j] * (order != 0)
-    total = weight.sum(axis=1)
-    values = (weight @ agreement)[total > 0] / total[total > 0]
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    i, j = np.triu_indices(size, 1)
+    counts = rng.multinomial(size, np.full(size, 1.0 / size), size=N_BOOTSTRAP)
+    pairs = counts[:, i] * counts[:, j]
+    values = []
+    for truth, predicted in tables:
+        order = np.sign(truth[i] - truth[j])
+        agreement = (1.0 + order * np.sign(predicted[i] - predicted[j])) / 2.0
+        weight = pairs * (order != 0)
+        total = weight.sum(axis=1)
+        values.append(np.where(total > 0, (weight @ agreement) / np.maximum(total, 1), np.nan))
+    low, high = np.nanquantile(np.mean(values, axis=0), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def _choice(draws: dict[str, Array], forecasts: pl.DataFrame, recipes: tuple[str, ...], level: float) -> pl.DataFrame:
-    """Which recipe will be best, how surely, and what it will reach; "all" is the mean over benchmarks."""
+def _choice(draws: dict[str, tuple[Array, Array]], forecasts: pl.DataFrame, recipes: tuple[str, ...], level: float) -> pl.DataFrame:
+    """Which recipe will be best, how surely, and what it will reach; "all" is the mean over benchmarks.
+
+    Draws are pairs: of the expected accuracy, which decides who is best, and of the accuracy that would be observed,
+    whose interval is shown beside what was.
+    """
     tables = dict(draws)
-    if len({d.shape for d in draws.values()}) == 1 and len(draws) > 1:
-        tables = {"all": np.mean(list(draws.values()), axis=0), **tables}
+    if len({d[0].shape for d in draws.values()}) == 1 and len(draws) > 1:
+        both = [np.mean([d[k] for d in draws.values()], axis=0) for k in (0, 1)]
+        tables = {"all": (both[0], both[1]), **tables}
     frames = []
-    for benchmark, table in tables.items():
+    for benchmark, (table, seen) in tables.items():
         rows = forecasts.filter(pl.col("method") == "irsl")
         if benchmark != "all":
             rows = rows.filter(pl.col("benchmark") == benchmark)
         truth = rows.group_by("recipe", maintain_order=True).agg(pl.col("observed").mean())
         best = np.bincount(table.argmax(axis=1), minlength=table.shape[1]) / table.shape[0]
-        low, high = np.quantile(table, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        low, high = np.quantile(seen, [(1 - level) / 2, (1 + level) / 2], axis=0)
         frames.append(
             pl.DataFrame(
                 {

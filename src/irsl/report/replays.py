@@ -12,6 +12,8 @@ from irsl.likelihoods.base import Array
 from irsl.responses import Responses
 
 HELD_OUT_SHARE = 0.25
+TOLERANCE = 1e-2  # standard errors: where the calibration stops
+MAX_ITERATIONS = 60
 MIN_RECIPES = 4
 SELECTIONS = ("information", "short_form", "stratified", "random")
 RIDGE_PENALTIES = 10.0 ** np.arange(-1.0, 4.0, 0.5)
@@ -43,7 +45,9 @@ def replay_held_out(
     every = round(1 / HELD_OUT_SHARE)
     away = subjects.filter(pl.col("recipe").is_in(recipes[every // 2 :: every]))["subject"].to_list()
     home = subjects.filter(~pl.col("subject").is_in(away))["subject"].to_list()
-    bank = calibrate(responses.select(subjects=home), model=model).bank
+    bank = calibrate(
+        responses.select(subjects=home), model=model, tolerance=TOLERANCE, max_iterations=MAX_ITERATIONS
+    ).bank
     held_out = responses.select(subjects=away)
     full = measure(held_out, bank, level=level).select(
         "subject",
