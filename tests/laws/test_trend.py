@@ -99,7 +99,7 @@ def simulate(rng, n_recipes, sizes, *, slope_sd=0.15, tau=0.15, se=0.05, target=
     return np.array(result)
 
 
-@pytest.mark.parametrize(("slope_sd", "repetitions"), [(0.15, 22), (0.0, 12)])
+@pytest.mark.parametrize(("slope_sd", "repetitions"), [(0.15, 25), (0.0, 25)])
 def test_forecasts_of_pooled_lines_cover(slope_sd, repetitions):
     """12 recipes of 4 sizes: 84 to 96 % for 90 % intervals, one step beyond the largest size."""
     rng = np.random.default_rng(0)
