@@ -9,7 +9,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from ladder import config, results  # noqa: E402
 from ladder.analysis import pairs_ordered_differently  # noqa: E402
 from ladder.items import _two_errors  # noqa: E402
 from ladder.model import Architecture, KeyValueCache, LanguageModel  # noqa: E402
@@ -17,6 +16,8 @@ from ladder.numpy_subject import log_probabilities  # noqa: E402
 from ladder.tokenizer import Tokenizer  # noqa: E402
 from ladder.train import checkpoint_steps  # noqa: E402
 from ladder.world import Settings, World, _value, held_out  # noqa: E402
+
+from ladder import config, results, store  # noqa: E402
 
 SMALL = Architecture(vocabulary=512, d_model=24, n_layers=2, n_heads=2, context=80)
 
@@ -96,3 +97,19 @@ def test_rounding_counts_what_is_out_of_range():
     assert found["values_below_range"] == 1
     assert found["acc_changed"] == 0
     assert found["largest_p_choices_change"] < 0.002
+
+
+def test_work_is_claimed_once_and_freed_by_death(tmp_path):
+    mark = tmp_path / "claims" / "run"
+    assert store.claim(mark)
+    assert not store.claim(mark)
+    mark.write_text("999999999")  # no process has this number
+    assert store.claim(mark)
+
+
+def test_arrays_are_stored_without_pickle(tmp_path):
+    store.write_arrays(tmp_path / "a.npz", {"x": np.arange(3)})
+    np.testing.assert_array_equal(store.read_arrays(tmp_path / "a.npz")["x"], np.arange(3))
+    np.savez(tmp_path / "b.npz", x=np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        store.read_arrays(tmp_path / "b.npz")
