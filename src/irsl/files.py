@@ -23,11 +23,14 @@ def replace_folder(path: Path) -> Iterator[Path]:
         temporary.chmod(0o755)
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
-            path.rename(old / path.name)
             try:
-                temporary.rename(path)
+                path.rename(old / path.name)
+                try:
+                    temporary.rename(path)
+                except OSError:
+                    (old / path.name).rename(path)
+                    raise
             except OSError:
-                (old / path.name).rename(path)
                 old.rmdir()
                 raise
             shutil.rmtree(old, ignore_errors=True)

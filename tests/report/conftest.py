@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
-from tests.simulate import ladder
 
 from irsl.report.analysis import Analysis, analyse
 from irsl.responses import Responses
+from simulate import ladder
 
 ODD = "<b>x</b> & $y$"
 

@@ -67,15 +67,7 @@ def measure(
     UserWarning
         Items that the bank does not hold were left out; the message counts them and names the first.
     """
-    if estimator not in ESTIMATORS:
-        raise OptionError(f"estimator {estimator!r} is not supported; choose one of {list(ESTIMATORS)}")
-    if not 0.0 < level < 1.0:
-        raise OptionError(f"level must lie in (0, 1); found {level}")
-    there = responses.outcomes["benchmark"].unique(maintain_order=True).to_list()
-    known = [b for b in bank.benchmarks if b in there]
-    if not known:
-        raise DataError(f"no benchmark of the responses {there} is in the bank, which has {bank.benchmarks}")
-    _warn_of_unknown_items(responses, bank, known)
+    known = checked_benchmarks(responses, bank, estimator=estimator, level=level)
     frames = []
     for scale in bank.scales:
         benchmarks = [b for b in scale.benchmarks if b in known]
@@ -94,6 +86,24 @@ def measure(
     return pl.concat(frames)
 
 
+def checked_benchmarks(responses: Responses, bank: ItemBank, *, estimator: str, level: float) -> list[str]:
+    """Benchmarks that can be measured, in the order of the bank; what cannot is refused or warned of, as `measure`."""
+    if estimator not in ESTIMATORS:
+        raise OptionError(f"estimator {estimator!r} is not supported; choose one of {list(ESTIMATORS)}")
+    if not 0.0 < level < 1.0:
+        raise OptionError(f"level must lie in (0, 1); found {level}")
+    there = responses.outcomes["benchmark"].unique(maintain_order=True).to_list()
+    known = [b for b in bank.benchmarks if b in there]
+    if not known:
+        raise DataError(f"no benchmark of the responses {there} is in the bank, which has {bank.benchmarks}")
+    items = responses.items.filter(pl.col("benchmark").is_in(known))
+    met = items.join(bank.items, on="item", how="semi")["benchmark"].unique()
+    _warn_of_unknown_items(responses, bank, known)
+    for scale in bank.scales:
+        _check_outcome(responses, scale, [b for b in scale.benchmarks if b in known])
+    return [b for b in known if b in met]
+
+
 def _warn_of_unknown_items(responses: Responses, bank: ItemBank, benchmarks: list[str]) -> None:
     items = responses.items.filter(pl.col("benchmark").is_in(benchmarks))
     unknown = items.join(bank.items, on="item", how="anti")["item"]
@@ -104,11 +114,11 @@ def _warn_of_unknown_items(responses: Responses, bank: ItemBank, benchmarks: lis
         )
     absent = sorted(set(responses.outcomes["benchmark"]) - set(benchmarks))
     if absent:
-        warnings.warn(f"benchmarks without calibrated items were left out: {absent}", stacklevel=3)
+        warnings.warn(f"benchmarks without calibrated items were left out: {absent}", stacklevel=4)
     if unknown.len():
         warnings.warn(
             f"{unknown.len()} items are not in the bank and were left out (first: {unknown[0]!r})",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -122,7 +132,6 @@ def _measure_scale(
     resolution: float | None,
 ) -> pl.DataFrame:
     part = bank.select(benchmark=[b for b in scale.benchmarks if b in bank.benchmarks])
-    _check_outcome(responses, scale, benchmarks)
     matrix = responses.to_matrix(items=part.items["item"].to_list())
     return measure_matrix(matrix, part, scale, benchmarks, estimator=estimator, level=level, resolution=resolution)
 

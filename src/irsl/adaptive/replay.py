@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from irsl.ability.measure import measure_matrix
+from irsl.ability.measure import checked_benchmarks, measure_matrix
 from irsl.adaptive.selection import RULES
 from irsl.calibration.bank import ItemBank
-from irsl.errors import DataError, OptionError
+from irsl.errors import OptionError
 
 if TYPE_CHECKING:
     from irsl.responses import Responses
@@ -60,11 +60,11 @@ def replay(
         raise OptionError(f"selection {selection!r} is not supported; choose one of {list(RULES)}")
     if budget < 1:
         raise OptionError(f"budget must be at least 1; found {budget}")
-    there = set(responses.outcomes["benchmark"])
+    known = checked_benchmarks(responses, bank, estimator=estimator, level=level)
     rule = RULES[selection]
     frames = []
     for scale in bank.scales:
-        benchmarks = [b for b in scale.benchmarks if b in there and b in bank.benchmarks]
+        benchmarks = [b for b in scale.benchmarks if b in known]
         if not benchmarks:
             continue
         part = bank.select(benchmark=[b for b in scale.benchmarks if b in bank.benchmarks])
@@ -82,8 +82,6 @@ def replay(
         )
         counts = pl.DataFrame({"subject": [str(s) for s in matrix.subjects], "n_items": asked.sum(axis=1)})
         frames.append(frame.join(counts, on="subject", how="left", maintain_order="left"))
-    if not frames:
-        raise DataError(f"no benchmark of the responses {sorted(there)} is in the bank, which has {bank.benchmarks}")
     table = pl.concat(frames)
     first = ["subject", "benchmark", "n_items"]
     return table.select(*first, pl.exclude(first))

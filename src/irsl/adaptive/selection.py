@@ -68,14 +68,18 @@ def stratified(
         if members.size:
             order = np.where(trials[:, members] > 0, rng.random((trials.shape[0], members.size)), np.inf)
             asked[:, members] = _first(order, 1)
-    return asked
+    # a stratum without a stored response is made up for by any other item
+    left = np.where((trials > 0) & ~asked, rng.random(trials.shape), np.inf)
+    return np.asarray(asked | _first(left, budget - asked.sum(axis=1, keepdims=True)))
 
 
 def by_short_form(
     values: Any, trials: Array, items: ItemParameters, likelihood: Likelihood, budget: int, rng: Any
 ) -> Mask:
     """The same best form for everybody."""
-    form = short_form_items(items, likelihood, min(budget, items.n_items), trials=1)
+    form = short_form_items(
+        items, likelihood, min(budget, items.n_items), trials=max(1, int(np.median(trials[trials > 0])))
+    )
     asked = np.zeros(trials.shape, bool)
     asked[:, form] = trials[:, form] > 0
     return asked
@@ -89,7 +93,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def _first(order: Array, n: int) -> Mask:
+def _first(order: Array, n: int | NDArray[np.intp]) -> Mask:
     """Return the n smallest finite entries of each row as a mask."""
     rank = np.argsort(np.argsort(order, axis=1, kind="stable"), axis=1, kind="stable")
     return np.asarray((rank < n) & np.isfinite(order))

@@ -16,6 +16,7 @@ from irsl.calibration.short_form import short_form_items
 from irsl.errors import DataError
 from irsl.files import replace_folder
 from irsl.likelihoods import Beta, Binomial, Likelihood
+from irsl.responses.folder import require_ours
 
 SCHEMA_VERSION = 1
 CONVENTION = "P = c + (1 - c) logistic(a (theta - b)), a > 0; theta has mean 0 and sd 1 over the calibration subjects"
@@ -153,6 +154,7 @@ class ItemBank:
             covariance[:, 0, 0] = (se_a / a) ** 2
             covariance[:, 0, 1] = covariance[:, 1, 0] = cross
             covariance[:, 1, 1] = se_b**2
+            covariance[~np.isfinite(covariance).all(axis=(1, 2))] = 0.0  # flagged no_standard_error
         return ItemParameters(
             self.items["difficulty"].to_numpy().astype(np.float64),
             a,
@@ -181,7 +183,7 @@ class ItemBank:
 
     def save(self, path: str | Path) -> None:
         """Write a folder of items.parquet and bank.json, whole or not at all."""
-        with replace_folder(Path(path)) as folder:
+        with replace_folder(require_ours(path, frozenset({"items.parquet", "bank.json"}))) as folder:
             self.items.write_parquet(folder / "items.parquet", compression="zstd")
             meta = {
                 "schema_version": SCHEMA_VERSION,

@@ -179,7 +179,9 @@ class _State:
         """Whether all parameters lie where the M step keeps them."""
         low, high = LOG_A_RANGE
         a_within = (self.items.log_a >= low).all() and (self.items.log_a <= high).all()
-        return bool(a_within and (np.abs(self.items.intercept) <= INTERCEPT_LIMIT).all() and np.isfinite(self.prior.mean).all())
+        return bool(
+            a_within and (np.abs(self.items.intercept) <= INTERCEPT_LIMIT).all() and np.isfinite(self.prior.mean).all()
+        )
 
     def moved_to(self, x: Array) -> _State:
         """Return the state that `vector` would map to `x`."""
@@ -349,11 +351,9 @@ class _Run:
 
     def _outcome(self, state: _State, converged: bool, change: float) -> Outcome:
         step = self.expect(state)
-        message = (
-            f"converged: largest change {change:.1e} standard errors after {self.n_passes} passes"
-            if converged
-            else f"not converged: largest change {change:.1e} standard errors after {self.n_passes} passes; the last iterate is kept"
-        )
+        message = f"converged: largest change {change:.1e} standard errors after {self.n_passes} passes"
+        if not converged:
+            message = f"not {message}; the last iterate is kept"
         if self.interpolation_error > INTERPOLATION_TOLERANCE:
             message += f"; interpolation error {self.interpolation_error:.3g} nats a subject"
         return Outcome(

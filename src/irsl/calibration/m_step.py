@@ -40,9 +40,7 @@ class ExpectedStatistics:
 
     def take(self, index: NDArray[np.intp]) -> ExpectedStatistics:
         """Return those of some items."""
-        return ExpectedStatistics(
-            self.values[index], self.trials if self.trials.shape[0] == 1 else self.trials[index]
-        )
+        return ExpectedStatistics(self.values[index], self.trials if self.trials.shape[0] == 1 else self.trials[index])
 
 
 @dataclass(frozen=True)
@@ -258,7 +256,9 @@ def _line_search(
         promised = score[open_, 0] * (moved.log_a - part.log_a) + score[open_, 1] * (moved.intercept - part.intercept)
         enough = gain >= SUFFICIENT_GAIN * promised - ROUNDING * (1.0 + np.abs(value[open_]))
         if common_slope:
-            enough = np.full(open_.size, gain.sum() >= SUFFICIENT_GAIN * promised.sum() - ROUNDING * np.abs(value).sum())
+            enough = np.full(
+                open_.size, gain.sum() >= SUFFICIENT_GAIN * promised.sum() - ROUNDING * np.abs(value).sum()
+            )
         done = open_[enough]
         new_items = new_items.put(done, moved.take(np.flatnonzero(enough)))
         new_value[done] += gain[enough]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import warnings
 from enum import StrEnum
@@ -162,7 +163,7 @@ def calibrate(
         )
     calibration.bank.save(out)
     if as_json:
-        print(json.dumps({"bank": str(out), "fits": calibration.fits.to_dicts()}, default=str))
+        print(_json({"bank": str(out), "fits": calibration.fits.to_dicts()}))
         return
     print(f"{calibration!r}; saved to {out}")
     _print_table(
@@ -206,7 +207,7 @@ def measure(
     if out is not None:
         _write_table(table, out)
     if as_json:
-        print(json.dumps(table.to_dicts(), default=str))
+        print(_json(table.to_dicts()))
         return
     _print_table(
         table.sort("benchmark", "accuracy", descending=[False, True]),
@@ -237,7 +238,7 @@ def _report(responses: Responses, out: Path, *, title: str, model: Model, as_jso
         page = write_report(analysis, out)
     if as_json:
         tables = {name: table.to_dicts() for name, table in analysis.tables().items() if table.height <= 500}
-        print(json.dumps({"report": str(page), **tables}, default=str))
+        print(_json({"report": str(page), **tables}))
         return
     _print_summary(analysis)
     print(f"Report: {page}")
@@ -300,6 +301,19 @@ def _print_table(table: pl.DataFrame, title: str) -> None:
     Console().print(shown)
     if table.height > limit:
         print(f"... and {table.height - limit} more rows; --json or --out gives all")
+
+
+def _json(value: Any) -> str:
+    """JSON as RFC 8259 has it: infinite and undefined numbers become null."""
+
+    def finite(part: Any) -> Any:
+        if isinstance(part, float):
+            return part if math.isfinite(part) else None
+        if isinstance(part, dict):
+            return {key: finite(v) for key, v in part.items()}
+        return [finite(v) for v in part] if isinstance(part, list) else part
+
+    return json.dumps(finite(value), default=str, allow_nan=False)
 
 
 def _cell(value: Any) -> str:

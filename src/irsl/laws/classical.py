@@ -38,12 +38,14 @@ def accuracy_logit(accuracy: Array, n_items: Array | int, chance: Array | float)
     c = np.broadcast_to(np.asarray(chance, dtype=np.float64), accuracy.shape)
     z = np.zeros_like(accuracy)
     likelihood = Binomial()
-    info = np.ones_like(z)
+    info, last, limit = np.ones_like(z), np.zeros_like(z), np.full_like(z, 0.5)
     for _ in range(MAX_STEPS):
         d_natural, mean, d_mean = likelihood.slopes(z, c)
         score = n * d_natural * (accuracy - mean) - z / PRIOR_SD**2
         info = n * d_natural * d_mean + 1.0 / PRIOR_SD**2
-        step = np.clip(score / info, -0.5, 0.5)
+        step = np.clip(score / info, -limit, limit)
+        limit = np.where(step * last < 0, limit / 2.0, limit)  # below chance full steps go to and fro for ever
+        step = last = np.clip(step, -limit, limit)
         z = z + step
         if np.abs(step).max(initial=0.0) < 1e-10:
             break

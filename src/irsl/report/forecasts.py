@@ -77,7 +77,9 @@ def forecast_largest(points: pl.DataFrame, bank: ItemBank, *, target: str, level
     joined = {name: pl.concat([p[name] for p in parts]) for name in parts[0]}
     predictions = joined.pop("predictions")
     if len(parts) > 1:
-        joined["comparison"] = pl.concat([_over_benchmarks(predictions, joined["comparison"], level, rng), joined["comparison"]])
+        joined["comparison"] = pl.concat(
+            [_over_benchmarks(predictions, joined["comparison"], level, rng), joined["comparison"]]
+        )
     choice = _choice(draws, joined["forecasts"], recipes, level)
     return LawTables(points=points, choice=choice, **{k: joined[k] for k in ("trends", "forecasts", "comparison")})
 
@@ -311,9 +313,7 @@ def _bootstrap(truth: Array, predicted: Array, level: float, rng: np.random.Gene
     return _bootstrap_mean([(truth, predicted)], level, rng)
 
 
-def _bootstrap_mean(
-    tables: list[tuple[Array, Array]], level: float, rng: np.random.Generator
-) -> tuple[float, float]:
+def _bootstrap_mean(tables: list[tuple[Array, Array]], level: float, rng: np.random.Generator) -> tuple[float, float]:
     """Percentile interval of decision accuracy, averaged over tables of the same recipes, over resampled recipes.
 
     A recipe is never paired with itself.
@@ -335,7 +335,9 @@ def _bootstrap_mean(
     return float(low), float(high)
 
 
-def _choice(draws: dict[str, tuple[Array, Array]], forecasts: pl.DataFrame, recipes: tuple[str, ...], level: float) -> pl.DataFrame:
+def _choice(
+    draws: dict[str, tuple[Array, Array]], forecasts: pl.DataFrame, recipes: tuple[str, ...], level: float
+) -> pl.DataFrame:
     """Which recipe will be best, how surely, and what it will reach; "all" is the mean over benchmarks.
 
     Draws are pairs: of the expected accuracy, which decides who is best, and of the accuracy that would be observed,
