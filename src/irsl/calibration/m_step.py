@@ -144,7 +144,7 @@ def update_items(
         deviation = np.stack([items.log_a - prior.mean[0], items.intercept - prior.mean[1]], axis=1)
         score -= np.where(prior.precision > 0, prior.precision * deviation, 0.0)
         info[:, [0, 1], [0, 1]] += prior.precision
-        step = _common_slope_step(score, info) if common_slope else _item_step(score, info)
+        step = _common_slope_step(score, info) if common_slope else _item_step(items.log_a, score, info)
         if np.abs(step).max() < STANDSTILL:
             break
         items, value = _line_search(items, step, score, value, statistics, nodes, prior, common_slope=common_slope)
@@ -194,8 +194,8 @@ def _penalised(items: Items, statistics: ExpectedStatistics, nodes: Nodes, prior
     return expected_log_likelihood(items, statistics, nodes) + prior.log_density(items.log_a, items.intercept)
 
 
-def _item_step(score: Array, info: Array) -> Array:
-    """Newton step of every item from its own 2 x 2 system."""
+def _item_step(log_a: Array, score: Array, info: Array) -> Array:
+    """Newton step of every item from its own 2 x 2 system; of the intercept alone where log a would leave its range."""
     det = info[:, 0, 0] * info[:, 1, 1] - info[:, 0, 1] ** 2
     det = np.maximum(det, 1e-10 * np.maximum(info[:, 0, 0] * info[:, 1, 1], 1e-10))
     step = np.stack(
@@ -205,6 +205,9 @@ def _item_step(score: Array, info: Array) -> Array:
         ],
         axis=1,
     )
+    low, high = LOG_A_RANGE
+    held = ((log_a >= high) & (step[:, 0] > 0)) | ((log_a <= low) & (step[:, 0] < 0))
+    step[held] = np.stack([np.zeros(held.sum()), score[held, 1] / info[held, 1, 1]], axis=1)
     # shortened as a whole: one part clipped alone would be no direction of ascent
     longest = np.abs(step / MAX_STEP).max(axis=1, keepdims=True)
     return np.asarray(step / np.maximum(longest, 1.0))
