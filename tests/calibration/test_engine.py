@@ -174,3 +174,20 @@ def test_stationary_point_of_the_marginal_likelihood():
                 moved = [log_a.copy(), b.copy()]
                 moved[part][j] += h
                 assert marginal(*moved) < top
+
+
+def test_posteriors_narrower_than_expected_information_says_are_resolved():
+    """A subject whose Beta responses disagree has more observed than expected information; its sd is never 0."""
+    items = Items(np.zeros(400), np.zeros(400), np.zeros(400), Beta(2.0))
+    matrix = coded(np.full((3, 400), 0.5), "probability")
+    matrix = ResponseMatrix(
+        matrix.subjects, matrix.items, matrix.benchmarks, matrix.chance, "probability", matrix.values, 1,
+        np.where(np.arange(400) % 2, 69.0, -69.0).astype(np.float32) * np.ones((3, 1), np.float32),
+    )  # fmt: skip
+    _, step = resolve(items.likelihood.sufficient_statistics(matrix), items)
+    points = np.linspace(-1, 1, 20001)
+    _, base = items.likelihood.natural_and_base(points, 0.0)
+    log_weight = 400 * base - 0.5 * points**2
+    weight = np.exp(log_weight - log_weight.max())
+    expected = np.sqrt((weight * points**2).sum() / weight.sum())
+    np.testing.assert_allclose(step.se_ability, expected, rtol=5e-3)

@@ -38,6 +38,8 @@ INTERPOLATION_TOLERANCE = 0.01  # nats per subject
 BLOCK_ROWS = 1024
 DOUBLE_PRECISION_CELLS = 50_000_000  # below this the products run in float64
 CHECKED_SUBJECTS = 24
+COARSEST_GRID = 0.6  # posterior sd over spacing at which a trapezoidal sum of a normal density is .2 % off
+MAX_REFINEMENT = 256
 DEGENERATE_SD = 1e-3
 
 Progress = Callable[[int, float], None]
@@ -215,6 +217,7 @@ class _Run:
         self.dtype: type[np.floating[Any]] = np.float64 if small else np.float32
         self.max_trials = _column_maxima(statistics)
         self.range = ABILITY_RANGE
+        self.refinement = 1
         self.n_nodes = MIN_NODES
         self.n_passes = 0
         self.interpolation_error = np.inf
@@ -289,8 +292,12 @@ class _Run:
         """E step on a grid that resolves the narrowest posterior and holds the widest."""
         while True:
             self.n_nodes = max(self.n_nodes, self._nodes_for_slopes(state))
-            self.grid = AbilityGrid.build(Nodes(-self.range, self.range, self.n_nodes), self._spacing(state))
+            spacing = self._spacing(state) / self.refinement
+            self.grid = AbilityGrid.build(Nodes(-self.range, self.range, self.n_nodes), spacing)
             step = expectation_step(self.statistics, state.items, self.grid, self.dtype)
+            if step.se_ability.min() < COARSEST_GRID * spacing and self.refinement < MAX_REFINEMENT:
+                self.refinement *= 2  # a posterior narrower than its expected information says
+                continue
             needed = float((np.abs(step.ability) + 5.0 * step.se_ability).max())
             if needed <= self.range or self.range >= MAX_ABILITY_RANGE:
                 self.last = step
@@ -305,7 +312,7 @@ class _Run:
         return min(MAX_NODES, int(np.ceil(-np.log(ITEM_TOLERANCE) / rate)))
 
     def _spacing(self, state: _State) -> float:
-        """A lower bound of every posterior's sd: information of a subject who answered everything, at its peak."""
+        """The posterior sd to expect at least: information of a subject who answered everything, at its peak."""
         items, points = state.items, np.linspace(-self.range, self.range, 121)
         peak = np.zeros(points.size)
         for start in range(0, items.n_items, 4096):
