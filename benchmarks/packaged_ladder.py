@@ -1,6 +1,6 @@
 """What the packaged ladder shows, with every model and outcome: writes docs/ladder.md and docs/pictures.
 
-    python benchmarks/packaged_ladder.py
+python benchmarks/packaged_ladder.py
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from irsl.report.pictures import mean_curve
 
 DOCS = Path(__file__).parent.parent / "docs"
 VARIANTS = [("acc", "3pl"), ("acc", "2pl"), ("acc", "1pl"), ("p_choices", "1pl"), ("p_choices", "2pl")]
-PICTURED = "facts"
+PICTURED = "arithmetic"
 
 
 def table(frame: pl.DataFrame) -> str:
@@ -51,7 +51,9 @@ def draw(analysis: Analysis) -> None:
         "forecast": plots.forecast_observed(laws.forecasts.filter(only), title=PICTURED, level=LEVEL),
     }
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=160, metadata={"Software": None})
+        figure.savefig(
+            folder / f"{name}.png", dpi=160, bbox_inches="tight", pad_inches=0.15, metadata={"Software": None}
+        )
 
 
 def main() -> None:
@@ -73,9 +75,7 @@ def main() -> None:
                 coverage="coverage",
                 width="width",
                 decision_accuracy="decision_accuracy",
-                interval=pl.format(
-                    "{} to {}", pl.col("decision_lower").round(2), pl.col("decision_upper").round(2)
-                ),
+                interval=pl.format("{} to {}", pl.col("decision_lower").round(2), pl.col("decision_upper").round(2)),
             )
         )
         print(outcome, model, f"{seconds:.0f} s", "converged:", analysis.calibration.fits["converged"].sum(), "of 6")

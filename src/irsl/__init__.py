@@ -10,8 +10,10 @@ from irsl._version import __version__
 if TYPE_CHECKING:
     from irsl import ladder
     from irsl.ability import information, measure
+    from irsl.adaptive import replay
     from irsl.calibration import Calibration, ItemBank, calibrate
     from irsl.errors import DataError, IrslError
+    from irsl.laws import decision_accuracy, total_variation, training_flops
     from irsl.readers import read
     from irsl.responses import Responses
 
@@ -23,9 +25,13 @@ _HOME = {
     "ItemBank": "irsl.calibration",
     "Responses": "irsl.responses",
     "calibrate": "irsl.calibration",
+    "decision_accuracy": "irsl.laws",
     "information": "irsl.ability",
     "measure": "irsl.ability",
     "read": "irsl.readers",
+    "replay": "irsl.adaptive",
+    "total_variation": "irsl.laws",
+    "training_flops": "irsl.laws",
 }
 
 __all__ = [
@@ -36,10 +42,14 @@ __all__ = [
     "Responses",
     "__version__",
     "calibrate",
+    "decision_accuracy",
     "information",
     "ladder",
     "measure",
     "read",
+    "replay",
+    "total_variation",
+    "training_flops",
 ]
 
 
