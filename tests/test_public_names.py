@@ -10,7 +10,8 @@ PROMISED = {
     "read", "Responses", "calibrate", "ItemBank", "measure", "compare", "information", "AdaptiveSession", "replay",
     "pass_at_k", "total_variation", "decision_accuracy", "training_flops",
 }  # fmt: skip
-THERE = {"read", "Responses", "calibrate", "Calibration", "ItemBank", "measure", "information", "DataError", "ladder"} | {
+THERE = {
+    "read", "Responses", "calibrate", "Calibration", "ItemBank", "measure", "information", "DataError", "ladder",
     "replay", "decision_accuracy", "total_variation", "training_flops",
 }  # fmt: skip
 SUPPORTED = sorted(PROMISED & set(irsl.__all__))

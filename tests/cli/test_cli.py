@@ -117,7 +117,7 @@ def test_calibrate_then_measure(run, tmp_path, form):
 
     status, out, err = run("measure", "new.csv", "--bank", "bank", "--out", "measured.csv", "--level", "0.8")
     assert status == 0, err
-    assert "80%" in out
+    assert "80 %" in out
     table = pl.read_csv(tmp_path / "measured.csv")
     expected = irsl.measure(irsl.read(tmp_path / "new.csv"), direct.bank, level=0.8)
     assert table.columns == expected.columns

@@ -210,8 +210,10 @@ def measure(
         print(_json(table.to_dicts()))
         return
     _print_table(
-        table.sort("benchmark", "accuracy", descending=[False, True]),
-        f"Accuracy over all items of the bank, {level:.0%} intervals",
+        _with_intervals(table.sort("benchmark", "accuracy", descending=[False, True])).select(
+            "subject", "benchmark", "accuracy", "accuracy interval", "ability", "ability interval", "n_observed"
+        ),
+        f"Accuracy over all items of the bank, {100 * level:g} % intervals",
     )
     if out is not None:
         print(f"Written to {out}")
@@ -223,6 +225,8 @@ def _read(
     from irsl.readers import read
 
     responses = read(data, kind=None if kind is None else kind.value)
+    if responses.read_report.n_unread:
+        print(f"irsl: note: {responses.read_report}", file=sys.stderr)
     if outcome is None and benchmark is None and condition is None:
         return responses
     return responses.select(outcome=outcome, benchmark=benchmark, condition=condition)
@@ -252,8 +256,8 @@ def _print_summary(analysis: Analysis) -> None:
     if laws is None:
         ranked = analysis.abilities.filter(pl.col("final")).sort("accuracy", descending=True)
         _print_table(
-            ranked.select("benchmark", "subject", "accuracy", "accuracy_lower", "accuracy_upper").head(20),
-            "Subjects by accuracy, 90 % intervals",
+            _with_intervals(ranked).select("benchmark", "subject", "accuracy", "ability", "ability interval").head(20),
+            "The first subjects by accuracy, 90 % intervals of ability",
         )
         for note in analysis.notes:
             print(note)
@@ -314,6 +318,20 @@ def _json(value: Any) -> str:
         return [finite(v) for v in part] if isinstance(part, list) else part
 
     return json.dumps(finite(value), default=str, allow_nan=False)
+
+
+def _with_intervals(table: pl.DataFrame) -> pl.DataFrame:
+    """Add each pair of bounds as one column of text."""
+    import polars as pl
+
+    texts = {
+        f"{name} interval": [
+            f"{low:.{digits}f} to {high:.{digits}f}"
+            for low, high in zip(table[f"{name}_lower"], table[f"{name}_upper"], strict=True)
+        ]
+        for name, digits in (("accuracy", 3), ("ability", 2))
+    }
+    return table.with_columns(**{name: pl.Series(values) for name, values in texts.items()})
 
 
 def _cell(value: Any) -> str:
