@@ -120,3 +120,13 @@ def test_results_of_several_fits_are_asked_for_by_scale():
     joint = irsl.calibrate(responses, scale="joint")
     assert joint.fits["benchmarks"][0].to_list() == ["b1", "b2"]
     assert joint.fits["n_items"][0] == 24
+
+
+def test_items_that_fall_with_ability_are_flagged_and_those_without_slope_are_not():
+    y = some(200, 20, seed=3)
+    rng = np.random.default_rng(0)
+    y[:, 0] = 1.0 - y[:, 1]
+    y[:, 2] = rng.random(200) < 0.5
+    flags = irsl.calibrate(table(y)).bank.items["flags"]
+    assert "falls_with_ability" in flags[0]
+    assert not any("falls_with_ability" in f for f in flags[1:])

@@ -31,6 +31,7 @@ SCALES = ("benchmark", "joint")
 ITEM_PRIORS = ("empirical", "none")
 LIKELIHOOD_OF_KIND = {"binary": "bernoulli", "counts": "binomial", "probability": "beta"}
 INITIAL_PRECISION = 5.0
+FALLING_Z = 3.0  # a covariance with ability that chance makes once in 700 items without discrimination
 
 Progress = Callable[[str, int, float], None]
 
@@ -335,12 +336,14 @@ def _item_frame(
     n = seen.sum(axis=0)
     total = np.where(seen, observed, 0.0).sum(axis=0)
     mean = np.divide(total, n, out=np.full(n.size, np.nan), where=n > 0)
-    rising = np.where(seen, observed - mean, 0.0).T @ (ability - ability.mean())
+    centred, place = np.where(seen, observed - mean, 0.0), ability - ability.mean()
+    chance_sd = np.sqrt((centred**2).sum(axis=0) * (place**2).mean())
+    falling = centred.T @ place < -FALLING_Z * chance_sd
     conditions = {
         "no_response": n == 0,
         "nobody_solved": (n > 0) & (mean <= 0.0),
         "everybody_solved": (n > 0) & (mean >= 1.0),
-        "falls_with_ability": rising < 0.0,
+        "falls_with_ability": falling,
         "no_standard_error": ~np.isfinite(covariance).all(axis=(1, 2)),
         "at_limit": (np.abs(items.intercept) >= INTERCEPT_LIMIT)
         | (items.log_a <= LOG_A_RANGE[0])
