@@ -181,3 +181,17 @@ def test_impossible_points_name_the_recipe(column, bad):
     data[column][5] = bad
     with pytest.raises(irsl.DataError, match="recipe 'r1'"):
         fit_trends(*data)
+
+
+def test_a_bend_at_the_largest_size_inflates_the_forecasts_and_straight_lines_do_not():
+    rng = np.random.default_rng(0)
+    recipes = [f"r{k}" for k in range(12) for _ in range(4)]
+    x = np.tile([-1.0, -0.3, 0.3, 1.0], 12)
+    straight = np.repeat(rng.normal(0, 0.3, 12), 4) + x + rng.normal(0, 0.05, 48)
+    bent = straight + 0.8 * (x == 1.0)
+    se = np.full(48, 0.02)
+    assert fit_trends(recipes, 10.0**x, straight, se).inflation == 1.0
+    trend = fit_trends(recipes, 10.0**x, bent, se)
+    assert trend.inflation > 4.0
+    few = [i for i, r in enumerate(recipes) if r in ("r0", "r1", "r2")]
+    assert fit_trends([recipes[i] for i in few], 10.0 ** x[few], bent[few], se[few]).inflation == 1.0

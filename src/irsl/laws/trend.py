@@ -7,17 +7,20 @@ spreads of the recipes' lines come from the restricted likelihood (Patterson and
 s_v are averaged rather than fixed at its maximum. So how far recipes are pooled is read from the data: s_v of 0 is one
 slope for all, a large one is a line each. Forecasts are the best linear unbiased predictions with their full
 covariance over recipes; their t intervals have the degrees of freedom of the residuals about the recipes' own lines.
+Lines that bend are found out by a backtest: the largest size of the fit is forecast by those below it, and where it
+lay farther off than claimed all variances are inflated by as much.
 docs/mathematics.md, section 6.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.stats import chi2
 from scipy.stats import t as student_t
 
 from irsl.errors import DataError
@@ -26,6 +29,8 @@ from irsl.likelihoods.base import Array
 LOG_VARIANCE_BOUNDS = (-14.0, 6.0)
 MIN_SIZES = 3
 GRID_SIZE = 16
+BACKTEST_LEVEL = 0.95
+MIN_BACKTESTS = 6  # recipes; with fewer the mean of squared errors says too little
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,9 @@ class Trend:
     spread_intercept, spread_slope : float
         Standard deviations s_u, s_v of the recipes' lines.
     degrees : float
+    inflation : float
+        Factor of every forecast's covariance; above 1 it says how far the largest size of the fit lay from its own forecast
+        by the sizes below it.
     """
 
     recipes: tuple[str, ...]
@@ -90,13 +98,14 @@ class Trend:
     spread_intercept: float
     spread_slope: float
     degrees: float
+    inflation: float = 1.0
 
     def forecast(self, flops: float | Array) -> Forecast:
         """Values at `flops`: one number for all recipes, or one for each."""
         x = np.broadcast_to(np.log10(flops) - self.centre, self.intercept.shape)
         design = np.hstack([np.eye(x.size), np.diag(x)])
         covariance = design @ self.covariance @ design.T + self.tau**2 * np.eye(x.size)
-        return Forecast(self.recipes, self.intercept + self.slope * x, covariance, self.degrees)
+        return Forecast(self.recipes, self.intercept + self.slope * x, self.inflation * covariance, self.degrees)
 
 
 def fit_trends(recipe: Sequence[str], flops: Array, value: Array, se: Array) -> Trend:
@@ -115,6 +124,34 @@ def fit_trends(recipe: Sequence[str], flops: Array, value: Array, se: Array) -> 
     DataError
         A value is not finite, FLOPs are not positive, or a recipe has fewer than three sizes; the first is named.
     """
+    trend = _fit(recipe, flops, value, se)
+    return replace(trend, inflation=_backtest(recipe, np.asarray(flops), np.asarray(value), np.asarray(se)))
+
+
+def _backtest(recipe: Sequence[str], flops: Array, value: Array, se: Array) -> float:
+    """Mean squared error over variance when the largest size of every recipe is forecast by the smaller ones.
+
+    1 where there are fewer than `MIN_BACKTESTS` recipes with a size to spare, or where forecasts did no worse than
+    chance lets exact ones do once in twenty times.
+    """
+    names = np.array(recipe)
+    largest = {r: flops[names == r].max() for r in dict.fromkeys(recipe)}
+    spare = {r for r in largest if np.unique(flops[names == r]).size > MIN_SIZES}
+    if len(spare) < MIN_BACKTESTS:
+        return 1.0
+    kept = np.array([r in spare and f < largest[r] for r, f in zip(recipe, flops, strict=True)])
+    ends = np.array([r in spare and f == largest[r] for r, f in zip(recipe, flops, strict=True)])
+    earlier = _fit(list(names[kept]), flops[kept], value[kept], se[kept])
+    ratios = []
+    for r, f, v, error in zip(names[ends], flops[ends], value[ends], se[ends], strict=True):
+        forecast = earlier.forecast(f)
+        k = forecast.recipes.index(r)
+        ratios.append((v - forecast.mean[k]) ** 2 / (forecast.covariance[k, k] + error**2))
+    beyond_chance = chi2.ppf(BACKTEST_LEVEL, len(ratios)) / len(ratios)
+    return float(np.mean(ratios)) if np.mean(ratios) > beyond_chance else 1.0
+
+
+def _fit(recipe: Sequence[str], flops: Array, value: Array, se: Array) -> Trend:
     flops, value, se = (np.asarray(v, dtype=np.float64) for v in (flops, value, se))
     names = tuple(dict.fromkeys(recipe))
     group = np.array([names.index(r) for r in recipe], dtype=np.intp)
