@@ -253,3 +253,33 @@ def test_unknown_options_name_the_supported_ones():
     for level in (0.0, 1.0, 90):
         with pytest.raises(ValueError, match=r"level must lie in \(0, 1\)"):
             irsl.measure(data, bank, level=level)
+
+
+def test_a_benchmark_without_any_score_leaves_the_other_measured():
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame(
+        {
+            "subject": [f"s{s}" for s in range(30) for _ in range(20)],
+            "item": [f"{b}{i}" for _ in range(30) for b in "AB" for i in range(10)],
+            "benchmark": [b for _ in range(30) for b in "AB" for _ in range(10)],
+            "response": rng.integers(0, 2, 600).astype(float),
+        }
+    )
+    bank = irsl.calibrate(irsl.Responses.from_frames(frame, kind="binary")).bank
+    new = frame.filter(pl.col("subject") == "s0").with_columns(
+        response=pl.when(pl.col("benchmark") == "A").then(pl.col("response"))
+    )
+    kinds = {"A": {"response": "binary"}, "B": {"response": "binary"}}
+    table = irsl.measure(irsl.Responses.from_frames(new, kind=kinds), bank)
+    assert table["benchmark"].to_list() == ["A"]
+
+
+def test_warms_estimate_lies_inside_its_own_interval_also_for_who_solved_all():
+    truth = np.linspace(-1, 1, 10)
+    rng = np.random.default_rng(0)
+    y = (rng.random((300, 10)) < 1 / (1 + np.exp(-4 * (rng.normal(size=(300, 1)) - truth)))).astype(float)
+    bank = irsl.calibrate(irsl.Responses.from_matrix(y, kind="binary")).bank
+    row = irsl.measure(irsl.Responses.from_matrix(np.ones((1, 10)), kind="binary"), bank, estimator="wle").row(
+        0, named=True
+    )
+    assert row["ability_lower"] < row["ability"] < row["ability_upper"]

@@ -37,10 +37,10 @@ class AbilityEstimates:
     item_variance : (n_subjects,) float64
         The items' share of se_ability squared.
     lower, upper : (n_subjects,) float64
-        Interval: quantiles of the posterior (eap, map) or of the normalised likelihood (wle, mle), widened by the
-        items' errors; unbounded on the side of an infinite estimate.
+        Interval: quantiles of the posterior (eap, map), of the likelihood times the root of the information (wle), or
+        of the normalised likelihood (mle), widened by the items' errors; unbounded on the side of an infinite estimate.
     weight : (n_subjects, n_points) float64
-        Posterior, or normalised likelihood, over the grid's points.
+        Posterior (Jeffreys's for wle), or normalised likelihood (mle), over the grid's points.
     grid : AbilityGrid
     """
 
@@ -73,10 +73,14 @@ def estimate(
     log_weight = at_nodes @ grid.basis.T
     if estimator in ("eap", "map"):
         log_weight += grid.log_prior
+    elif estimator == "wle":
+        log_weight += _log_jeffreys(statistics, items, likelihood, grid.points)
     weight = np.exp(log_weight - logsumexp(log_weight, axis=1, keepdims=True))
     # sums over the grid are exact at a spacing of one sd, its quantiles are not: 9 % too far apart at .75 sd
     fine = AbilityGrid.build(grid.nodes, (grid.points[1] - grid.points[0]) / QUANTILE_REFINEMENT)
     fine_log = at_nodes @ fine.basis.T + (fine.log_prior if estimator in ("eap", "map") else 0.0)
+    if estimator == "wle":
+        fine_log += _log_jeffreys(statistics, items, likelihood, fine.points)
     fine_weight = np.exp(fine_log - logsumexp(fine_log, axis=1, keepdims=True))
     if estimator == "eap":
         ability, se = step.ability, step.se_ability
@@ -90,6 +94,17 @@ def estimate(
     total = np.sqrt(se**2 + added)
     lower, upper = _interval(fine_weight, fine.points, ability, level, np.where(finite, total / se, 1.0))
     return AbilityEstimates(ability, total, added, lower, upper, weight, grid)
+
+
+def _log_jeffreys(
+    statistics: SufficientStatistics, items: ItemParameters, likelihood: Likelihood, points: Array
+) -> Any:
+    """Half the log of every subject's information at the points: Warm's estimate is, for the 2PL, the mode under it."""
+    d_natural, _, d_mean = likelihood.slopes(items.eta(points), items.guessing[:, None])
+    table = items.discrimination[:, None] ** 2 * d_natural * d_mean
+    trials = statistics.trials
+    total = trials * table.sum(axis=0)[None, :] if isinstance(trials, int) else np.asarray(trials @ table)
+    return 0.5 * np.log(np.maximum(total, 1e-300))
 
 
 def _modes(

@@ -23,6 +23,19 @@ LIKELIHOODS_OF_KIND = {
     "probability": ("beta",),
 }
 BLOCK_SUBJECTS = 1024
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "subject": pl.String,
+    "benchmark": pl.String,
+    "ability": pl.Float64,
+    "se_ability": pl.Float64,
+    "ability_lower": pl.Float64,
+    "ability_upper": pl.Float64,
+    "accuracy": pl.Float64,
+    "accuracy_lower": pl.Float64,
+    "accuracy_upper": pl.Float64,
+    "accuracy_expected": pl.Float64,
+    "n_observed": pl.Int64,
+}
 
 
 def measure(
@@ -192,7 +205,7 @@ def measure_matrix(
                     },
                 ).with_columns(pl.col("se_ability").fill_nan(None))
             )
-    return pl.concat(frames)
+    return pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
 
 
 def _check_outcome(responses: Responses, scale: Scale, benchmarks: list[str]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from irsl.likelihoods.base import Array
 
-PSEUDO_ITEMS = 1.0
+PSEUDO_ITEMS = 1.0  # at log a = 0 for the mean of log a; the mean of d is free, as the place of the scale is
 CUSTOMARY_SD = np.array([0.5, 2.0])  # of log a and of d: the priors' usual scale (Baker and Kim, 2004, chapter 7)
 # With items whose responses do not rise with ability, log a has a long tail towards zero that would widen the prior for
 # all items; at this bound nine in ten discriminations lie within a factor of 3.2 of the typical one.
@@ -51,7 +51,7 @@ class ItemPrior:
         mean, sd = self.mean.copy(), self.sd.copy()
         for part, value in enumerate((log_a, intercept)):
             if np.isfinite(sd[part]):
-                mean[part] = value.mean()
+                mean[part] = value.sum() / (value.size + PSEUDO_ITEMS) if part == 0 else value.mean()
                 spread = ((value - mean[part]) ** 2 + variance[:, part]).sum()
                 pooled = (spread + PSEUDO_ITEMS * CUSTOMARY_SD[part] ** 2) / (value.size + PSEUDO_ITEMS)
                 sd[part] = min(float(np.sqrt(pooled)), SD_LIMIT[part])

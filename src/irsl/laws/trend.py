@@ -85,7 +85,7 @@ class Trend:
         Standard deviations s_u, s_v of the recipes' lines.
     degrees : float
     inflation : float
-        Factor of every forecast's covariance; above 1 it says how far the largest size of the fit lay from its own forecast
+        Factor of every forecast's covariance; above 1 it says how far the largest size of the fit lay from its forecast
         by the sizes below it.
     """
 

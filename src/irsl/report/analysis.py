@@ -108,7 +108,7 @@ def analyse(
         notes.append(f"No scaling law: {reason}.")
         kept = subjects
     else:
-        kept = subjects.filter(pl.col("size") != target)
+        kept = subjects.filter(pl.col("size").ne_missing(target))
     say("calibrating items", 0.05)
     calibration = calibrate(
         responses.select(subjects=kept["subject"].to_list()),
@@ -132,6 +132,11 @@ def analyse(
         )
         points = unbiased.join(subjects, on="subject", how="left", maintain_order="left")
         laws = forecast_largest(points, calibration.bank, target=target, level=LEVEL, seed=seed)
+        without = [b for b in calibration.bank.benchmarks if b not in laws.trends["benchmark"].unique().to_list()]
+        if without:
+            notes.append(
+                f"No scaling law of {without}: no recipe was measured there at {target} and three sizes below."
+            )
     say("replaying held-out runs", 0.65)
     replays, why_not = replay_held_out(responses, subjects, model=model, budget=budget, level=LEVEL, seed=seed)
     if replays is None:
@@ -191,5 +196,12 @@ def target_size(subjects: pl.DataFrame) -> tuple[str | None, str]:
     per_recipe = finals.group_by("recipe").agg(pl.col("size").n_unique())
     if int(per_recipe["size"].to_numpy().max()) < 4:
         return None, "a law needs at least four sizes of a recipe, the largest of them to be forecast"
-    sizes = finals.group_by("size").agg(pl.col("flops").median()).sort("flops")
+    # a law's recipe needs smaller sizes of its own: a lone large model is no target
+    long = per_recipe.filter(pl.col("size") >= 4)["recipe"]
+    sizes = (
+        finals.filter(pl.col("recipe").is_in(long.implode()))
+        .group_by("size")
+        .agg(pl.col("flops").median())
+        .sort("flops")
+    )
     return str(sizes["size"][-1]), ""

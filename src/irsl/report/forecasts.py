@@ -67,13 +67,17 @@ def forecast_largest(points: pl.DataFrame, bank: ItemBank, *, target: str, level
     rng = np.random.default_rng(seed)
     parts: list[dict[str, pl.DataFrame]] = []
     draws: dict[str, tuple[Array, Array]] = {}
-    recipes: tuple[str, ...] = ()
+    recipes: dict[str, tuple[str, ...]] = {}
     for benchmark in bank.benchmarks:
         rows = points.filter(
             (pl.col("benchmark") == benchmark) & pl.col("flops").is_not_null() & pl.col("ability").is_finite()
         )
-        part, draws[benchmark], recipes = _one_benchmark(benchmark, rows, bank, target, level, rng)
+        if not _lawful(rows, target):
+            continue
+        part, draws[benchmark], recipes[benchmark] = _one_benchmark(benchmark, rows, bank, target, level, rng)
         parts.append(part)
+    if not parts:
+        raise DataError(f"no recipe of any benchmark has three sizes below {target!r} and that size itself")
     joined = {name: pl.concat([p[name] for p in parts]) for name in parts[0]}
     predictions = joined.pop("predictions")
     if len(parts) > 1:
@@ -82,6 +86,13 @@ def forecast_largest(points: pl.DataFrame, bank: ItemBank, *, target: str, level
         )
     choice = _choice(draws, joined["forecasts"], recipes, level)
     return LawTables(points=points, choice=choice, **{k: joined[k] for k in ("trends", "forecasts", "comparison")})
+
+
+def _lawful(rows: pl.DataFrame, target: str) -> bool:
+    """Whether some recipe has three sizes below the target and the target itself."""
+    small = rows.filter(pl.col("size") != target).group_by("recipe").agg(pl.col("size").n_unique())
+    enough = small.filter(pl.col("size") >= 3)["recipe"]
+    return not rows.filter((pl.col("size") == target) & pl.col("recipe").is_in(enough.implode())).is_empty()
 
 
 def _one_benchmark(
@@ -293,7 +304,8 @@ def _over_benchmarks(
             (rows_["truth"].to_numpy(), rows_["predicted"].to_numpy())
             for _, rows_ in part.group_by("benchmark", maintain_order=True)
         ]
-        alike = len({t.size for t, _ in tables}) == 1 and all(np.isfinite(p).all() for _, p in tables)
+        same = {tuple(rows_["recipe"]) for _, rows_ in part.group_by("benchmark")}
+        alike = len(same) == 1 and all(np.isfinite(p).all() for _, p in tables)
         low, high = _bootstrap_mean(tables, level, rng) if alike else (None, None)
         means = own.select(pl.col("error", "coverage", "width", "decision_accuracy").mean()).row(0, named=True)
         rows.append(
@@ -336,7 +348,10 @@ def _bootstrap_mean(tables: list[tuple[Array, Array]], level: float, rng: np.ran
 
 
 def _choice(
-    draws: dict[str, tuple[Array, Array]], forecasts: pl.DataFrame, recipes: tuple[str, ...], level: float
+    draws: dict[str, tuple[Array, Array]],
+    forecasts: pl.DataFrame,
+    recipes: dict[str, tuple[str, ...]],
+    level: float,
 ) -> pl.DataFrame:
     """Which recipe will be best, how surely, and what it will reach; "all" is the mean over benchmarks.
 
@@ -344,7 +359,7 @@ def _choice(
     whose interval is shown beside what was.
     """
     tables = dict(draws)
-    if len({d[0].shape for d in draws.values()}) == 1 and len(draws) > 1:
+    if len(set(recipes.values())) == 1 and len(draws) > 1:
         both = [np.mean([d[k] for d in draws.values()], axis=0) for k in (0, 1)]
         tables = {"all": (both[0], both[1]), **tables}
     frames = []

@@ -42,6 +42,12 @@ def replay_held_out(
     smallest = int(responses.items.group_by("benchmark").len()["len"].min())  # type: ignore[arg-type]
     if smallest <= budget:
         return None, f"the smallest benchmark has {smallest} items, no more than the {budget} of a short test"
+    answered = [
+        float(np.median(np.isfinite(responses.to_matrix(benchmark=[b]).responses()).sum(axis=1)))
+        for b in responses.items["benchmark"].unique(maintain_order=True)
+    ]
+    if min(answered) <= budget:
+        return None, f"a typical subject answered {min(answered):.0f} items, no more than the {budget} of a short test"
     every = round(1 / HELD_OUT_SHARE)
     away = subjects.filter(pl.col("recipe").is_in(recipes[every // 2 :: every]))["subject"].to_list()
     home = subjects.filter(~pl.col("subject").is_in(away))["subject"].to_list()
