@@ -113,11 +113,11 @@ right option.
 
 What a user should take from it:
 
-- At this scale the classical law is as good as the item-response law or better, in error and in decisions, and just
-  ranking the recipes by the largest small size decides as well. The intervals of decision accuracy are wide: with
-  twelve recipes no difference here is evidence of a better method.
+- At this scale the classical law is nearer than the item-response law in every variant. In decisions the two, and
+  just ranking the recipes by the largest small size, differ by less than their intervals: with twelve recipes no
+  difference here is evidence of a better method.
 - The noise ceiling is low. Training the same recipe again moves its accuracy by about as much as the forecasts miss.
-- All intervals are too narrow here. Some skills arrive suddenly between the last size that the laws see and the
+- Intervals are too narrow here, after the backtest too. Some skills arrive suddenly between the last size that the laws see and the
   largest (recall is near chance up to 113k for nearly all recipes), and no law fitted below a jump foresees it.
 - A floor at chance (3pl) matters: without it the curves of items that subjects only guess stay flat and cannot carry a
   forecast upwards, although the 2PL describes the calibration data better, since systematic preferences put
