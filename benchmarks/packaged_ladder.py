@@ -117,8 +117,9 @@ What a user should take from it:
   just ranking the recipes by the largest small size, differ by less than their intervals: with twelve recipes no
   difference here is evidence of a better method.
 - The noise ceiling is low. Training the same recipe again moves its accuracy by about as much as the forecasts miss.
-- Intervals are too narrow here, after the backtest too. Some skills arrive suddenly between the last size that the laws see and the
-  largest (recall is near chance up to 113k for nearly all recipes), and no law fitted below a jump foresees it.
+- Intervals are too narrow here, after the backtest too. Some skills arrive suddenly between the last size that the
+  laws see and the largest (recall is near chance up to 113k for nearly all recipes), and no law fitted below a jump
+  foresees it.
 - A floor at chance (3pl) matters: without it the curves of items that subjects only guess stay flat and cannot carry a
   forecast upwards, although the 2PL describes the calibration data better, since systematic preferences put
   accuracies below chance.
