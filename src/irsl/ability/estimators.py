@@ -14,7 +14,7 @@ from irsl.calibration.parameters import ItemParameters
 from irsl.calibration.propagation import item_error_variance
 from irsl.calibration.quadrature import AbilityGrid
 from irsl.likelihoods import Likelihood, SufficientStatistics
-from irsl.likelihoods.base import Array
+from irsl.likelihoods.base import Array, dense
 
 ESTIMATORS = ("eap", "map", "wle", "mle")
 MAX_STEPS = 200
@@ -119,7 +119,8 @@ def _modes(
     best = objective.argmax(axis=1)
     theta = grid.points[best]
     infinite = (best == 0) | (best == grid.points.size - 1) if estimator == "mle" else np.zeros(theta.size, bool)
-    values, trials = _dense(statistics.values), _dense(statistics.trials)
+    values = dense(statistics.values)
+    trials = statistics.trials if isinstance(statistics.trials, int) else dense(statistics.trials)
     low, high = grid.points[0], grid.points[-1]
     info, last, limit = np.ones(theta.size), np.zeros(theta.size), np.full(theta.size, MAX_STEP)
     for _ in range(MAX_STEPS):
@@ -168,9 +169,3 @@ def _interval(weight: Array, points: Array, centre: Array, level: float, widen: 
     lower = np.where(finite, centre + (bounds[0] - np.where(finite, centre, 0.0)) * widen, bounds[0])
     upper = np.where(finite, centre + (bounds[1] - np.where(finite, centre, 0.0)) * widen, bounds[1])
     return np.where(centre == -np.inf, -np.inf, lower), np.where(centre == np.inf, np.inf, upper)
-
-
-def _dense(values: Any) -> Any:
-    if isinstance(values, int):
-        return values
-    return np.asarray(values.toarray() if hasattr(values, "toarray") else values, dtype=np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -11,6 +11,7 @@ from irsl.ability.measure import checked_benchmarks, measure_matrix
 from irsl.adaptive.selection import RULES
 from irsl.calibration.bank import ItemBank
 from irsl.errors import OptionError
+from irsl.likelihoods.base import dense
 
 if TYPE_CHECKING:
     from irsl.responses import Responses
@@ -72,8 +73,8 @@ def replay(
         likelihood = scale.response_likelihood()
         statistics = likelihood.sufficient_statistics(matrix, resolution=None)
         values, trials = (
-            _dense(statistics.values),
-            _dense(statistics.trials, matrix.n_subjects, matrix.n_items),
+            dense(statistics.values),
+            np.broadcast_to(dense(statistics.trials), statistics.values.shape),
         )
         rng = np.random.default_rng(seed)
         asked = rule(values, trials, part.parameters(), likelihood, budget, rng)
@@ -85,9 +86,3 @@ def replay(
     table = pl.concat(frames)
     first = ["subject", "benchmark", "n_items"]
     return table.select(*first, pl.exclude(first))
-
-
-def _dense(values: Any, *shape: int) -> Any:
-    if isinstance(values, int):
-        return np.full(shape, float(values))
-    return np.asarray(values.toarray() if hasattr(values, "toarray") else values, dtype=np.float64)

@@ -16,10 +16,12 @@ from irsl.calibration.bank import COLUMNS, ItemBank, Scale
 from irsl.calibration.item_prior import initial_prior, no_prior
 from irsl.calibration.m_step import INTERCEPT_LIMIT, LOG_A_RANGE, Items
 from irsl.calibration.misfit import misfit_variance
+from irsl.calibration.parameters import ItemParameters
+from irsl.calibration.propagation import item_error_variance
 from irsl.calibration.uncertainty import item_covariances
 from irsl.errors import DataError, OptionError
 from irsl.likelihoods import Beta, Binomial, Likelihood, SufficientStatistics
-from irsl.likelihoods.base import Array
+from irsl.likelihoods.base import Array, dense
 
 if TYPE_CHECKING:
     from irsl.responses import Responses
@@ -310,16 +312,12 @@ def _data_hash(statistics: SufficientStatistics) -> str:
     digest = hashlib.sha256()
     for _, values, trials in engine.blocks(statistics):
         for part in (values, trials):
-            dense = part.toarray() if hasattr(part, "toarray") else np.asarray(part)
-            digest.update(np.ascontiguousarray(dense, dtype=np.float32).tobytes())
+            digest.update(np.ascontiguousarray(dense(part), dtype=np.float32).tobytes())
     return digest.hexdigest()
 
 
 def _with_item_errors(outcome: engine.Outcome, covariance: Array, matrix: ResponseMatrix) -> Array:
     """Posterior sd of ability with the items' own errors added by the delta method."""
-    from irsl.calibration.parameters import ItemParameters
-    from irsl.calibration.propagation import item_error_variance
-
     items = outcome.items
     parameters = ItemParameters(
         items.difficulty, np.exp(items.log_a), items.guessing, np.where(np.isfinite(covariance), covariance, 0.0)

@@ -15,7 +15,7 @@ from irsl.calibration.engine import blocks, log_likelihood_at
 from irsl.calibration.m_step import Items
 from irsl.calibration.quadrature import AbilityGrid
 from irsl.likelihoods import SufficientStatistics
-from irsl.likelihoods.base import Array
+from irsl.likelihoods.base import Array, dense
 
 N_SPLITS = 6
 MIN_ITEMS = 8
@@ -78,14 +78,9 @@ def _excess(
         mean_curve = (target @ curves) / n_target[:, None]  # (n_subjects, R): each subject's own test curve
         predicted = (expectation * mean_curve).sum(axis=1)
         spread = np.maximum((expectation * mean_curve**2).sum(axis=1) - predicted**2, 0.0)
-        trials = n if isinstance(n, int) else np.maximum(_dense(n)[usable], 1.0)
+        trials = n if isinstance(n, int) else np.maximum(dense(n)[usable], 1.0)
         noise = (items.likelihood.response_variance(expectation @ curves.T, trials) * target).sum(axis=1)
         residual = (y * target).sum(axis=1) / n_target - predicted
         error += float((residual**2 - spread - noise / n_target**2).sum())
         scale += float((1.0 / n_source + 1.0 / n_target).sum())
     return error, scale
-
-
-def _dense(block: object) -> Array:
-    to_array = getattr(block, "toarray", None)
-    return np.asarray(block if to_array is None else to_array(), dtype=np.float64)

@@ -12,7 +12,7 @@ import numpy as np
 
 from irsl.calibration.parameters import ItemParameters
 from irsl.likelihoods import Likelihood
-from irsl.likelihoods.base import Array
+from irsl.likelihoods.base import Array, dense
 
 BLOCK_ROWS = 512
 
@@ -38,7 +38,7 @@ def item_error_variance(
     for start in range(0, ability.size, BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
         n = trials if isinstance(trials, int) else trials[rows]
-        n = n.toarray() if hasattr(n, "toarray") else n
+        n = n if isinstance(n, int) else dense(n)
         eta = items.eta(ability[rows]).T
         d_natural, _, d_mean = likelihood.slopes(eta, items.guessing[None, :])
         weight = n * d_natural * d_mean * items.discrimination**2 * se_ability[rows, None] ** 2

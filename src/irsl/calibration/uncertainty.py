@@ -14,7 +14,7 @@ from irsl.calibration.item_prior import ItemPrior
 from irsl.calibration.m_step import ExpectedStatistics, Items, information
 from irsl.calibration.quadrature import AbilityGrid
 from irsl.likelihoods import SufficientStatistics
-from irsl.likelihoods.base import Array
+from irsl.likelihoods.base import Array, dense
 
 BLOCK_ROWS = 256
 
@@ -69,8 +69,8 @@ def _score_variance(statistics: SufficientStatistics, items: Items, grid: Abilit
     for _, block, n in blocks(statistics, BLOCK_ROWS):
         log_likelihood = log_likelihood_at(block, n, natural, base)
         expectation = grid.posterior(log_likelihood).expectation
-        t = _dense(block)
-        trials = np.full(t.shape, float(n)) if isinstance(n, int) else _dense(n)
+        t = dense(block)
+        trials = np.full(t.shape, float(n)) if isinstance(n, int) else dense(n)
         for total, product in zip(squares, (t * t, t * trials, trials * trials), strict=True):
             total += product.T @ expectation
         scores = [
@@ -99,8 +99,3 @@ def _common_slope_covariance(observed: Array) -> Array:
     covariance[good, 0, 1] = covariance[good, 1, 0] = -ratio[good] * variance
     covariance[good, 1, 1] = 1.0 / d[good] + ratio[good] ** 2 * variance
     return covariance
-
-
-def _dense(block: object) -> Array:
-    to_array = getattr(block, "toarray", None)
-    return np.asarray(block if to_array is None else to_array(), dtype=np.float64)

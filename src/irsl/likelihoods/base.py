@@ -79,6 +79,11 @@ class Likelihood(Protocol):
         """Draw responses: successes of `trials` for counts, else the response itself."""
 
 
+def dense(cells: Matrix) -> Array:
+    """Return a block of cells as a float64 array, whatever its storage."""
+    return np.asarray(cells.toarray() if hasattr(cells, "toarray") else cells, dtype=np.float64)
+
+
 def logistic_curve(eta: Array, guessing: Array | float) -> Array:
     """Probability c + (1 - c) logistic(eta)."""
     return np.asarray(guessing + (1.0 - np.asarray(guessing)) * expit(eta), dtype=np.float64)
