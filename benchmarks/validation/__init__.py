@@ -1,0 +1,1 @@
+"""What real_data.py is made of."""
