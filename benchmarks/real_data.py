@@ -20,9 +20,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-import irsl
 import numpy as np
 
+import irsl
 from validation.cells import Plan, load
 from validation.fit import fit_report
 from validation.held_out import held_out_cells, held_out_subjects

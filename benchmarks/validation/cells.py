@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import irsl
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+import irsl
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.intp]

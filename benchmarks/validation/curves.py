@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import irsl
 import numpy as np
 import polars as pl
 from scipy.special import expit
 
+import irsl
 from validation.cells import P_RANGE, Array, Cells, Codes, codes
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(21)

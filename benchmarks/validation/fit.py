@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import irsl
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit
 
+import irsl
 from validation.cells import P_RANGE, Array, Cells
 from validation.curves import curves_of
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import irsl
 import numpy as np
 import polars as pl
 from scipy.stats import norm, t
 
+import irsl
 from validation.baselines import BASELINES, fit_baseline
 from validation.cells import Array, Cells, Codes, as_responses, codes
 from validation.curves import curves_of, predict

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from irsl.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, QUIET, SKY, SMALL, TEXT, VERMILION, styled
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from irsl.plots.style import BLUE, FAINT, GREEN, INK, ORANGE, QUIET, SKY, SMALL, TEXT, VERMILION, styled
 from validation.words import TITLES, Z90, Result, method
 
 SHOWN = {
