@@ -4,13 +4,14 @@
     python benchmarks/coverage.py --design "12 x 120 binary 2pl, all seen" --replications 50
     python benchmarks/coverage.py --list
 
-Finished replications are kept and not repeated: a later run goes on where the file ends. `--again` starts anew, as does
-a changed design.
+Finished replications are kept and not repeated: a later run goes on where the file ends. `--again` starts anew, as do a
+changed design and changed code of calibration.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import multiprocessing
@@ -39,6 +40,7 @@ CHUNK = 10
 NUMBERS = re.compile(r"\[[^\[\]{}\"]+\]")  # a list of numbers, to stand on one line
 GROUPS = {
     "sizes": "Sizes, kinds of response, cells missing at random",
+    "probabilities": "Probabilities that reach 0 and 1",
     "blocks": "Items seen in blocks, or routed by responses",
     "abilities": "Abilities that are not normal",
     "counts": "Overdispersed counts, and small tables of counts",
@@ -47,9 +49,10 @@ GROUPS = {
 OPENING = """# Coverage
 
 `python benchmarks/coverage.py` draws subjects and items, calibrates, and compares with the truth on the anchored scale
-(mean ability 0, sd 1; docs/mathematics.md, section 1). Abilities are N(0, 1), difficulties N(.2, 1.2) (counts:
-N(.2, 1.5), so that cells of 0 and of 50 occur), log discriminations N(0, .3) (1PL: 0), counts are of 50 samples, Beta
-responses have precision 10, unless said. Every replication draws everything anew.
+(mean ability 0, sd 1; docs/mathematics.md, section 1). Abilities are N(0, 1), difficulties N(.2, 1.2), log
+discriminations N(0, .3) (1PL: 0), unless said. Counts are of 50 samples, with difficulties N(.2, 1.5), so that cells of
+0 and of 50 occur; Beta responses have precision 10 and difficulties N(.2, .6), because logits beyond the largest number
+below 1 in float32 are cut. Every replication draws everything anew.
 
 Two blocks: subjects below the median saw the easier half of the items, the others all. Three blocks: thirds of the
 subjects by ability saw quarters 1 and 2, 2 and 3, 3 and 4 of the items by difficulty. Routed: everybody answered ten
@@ -75,6 +78,7 @@ def main() -> None:
         return
     if unknown := set(arguments.design) - {d.name for d in every}:
         raise SystemExit(f"no design {sorted(unknown)}; --list names them")
+    code = code_digest()
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read by the workers, which start afresh
     with ProcessPoolExecutor(arguments.parallel, multiprocessing.get_context("spawn")) as pool:
         if arguments.published or not arguments.design:
@@ -82,10 +86,10 @@ def main() -> None:
             stored["recipes"] = pool.submit(coverage_published.recipes).result()
             save(stored, every)
         for design in chosen if not arguments.published else []:
-            definition = json.loads(json.dumps(asdict(design)))
-            state = stored["designs"].get(design.name)
-            if arguments.again or state is None or state["definition"] != definition or "unavailable" in state:
-                state = {"definition": definition, "replications": 0, "seconds": 0.0, "totals": {}}
+            fresh = {"definition": json.loads(json.dumps(asdict(design))), "code": code}
+            state = stored["designs"].get(design.name, {})
+            if arguments.again or "unavailable" in state or any(state.get(k) != v for k, v in fresh.items()):
+                state = {**fresh, "replications": 0, "seconds": 0.0, "totals": {}}
             stored["designs"][design.name] = state
             extend(
                 state,
@@ -123,8 +127,14 @@ def extend(
                     state["totals"][name] = [n + 1, total + value, squares + value**2]
         state["replications"] = numbers.stop
         state["seconds"] = round(state["seconds"] + time.perf_counter() - chunk_started, 1)
-        state["irsl"] = irsl.__version__
         save()
+
+
+def code_digest() -> str:
+    """What the results depend on: the source of calibration and of the likelihoods, comments and all."""
+    package = Path(irsl.__file__).parent
+    files = sorted(f for part in ("calibration", "likelihoods") for f in (package / part).glob("*.py"))
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:12]
 
 
 def save(stored: dict[str, Any], every: list[Design]) -> None:
@@ -205,6 +215,8 @@ def report(stored: dict[str, Any], every: list[Design]) -> str:
         parts.append(_table(head, [[d.name, *_few_row(s["summary"])] for d, s in few]))
     if "power" in stored:
         parts.append(_published(stored))
+    if len({state["code"] for state in stored["designs"].values()}) > 1:
+        parts.append("The designs above were not all run with the same code of calibration: see coverage.json.\n")
     parts.append("## Outside 87 to 93 %\n")
     parts.append(
         _table(
@@ -293,10 +305,11 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 def _progress(design: Design, state: dict[str, Any]) -> str:
     if "unavailable" in state:
         return f"{design.name}: not available: {state['unavailable']}"
-    covered = [_percent(state["summary"][p]["inside"], state["summary"][p]["inside error"]) for p in PARAMETERS]
-    return f"{design.name}: {state['replications']} replications, {state['seconds']:.0f} s, b a theta " + ", ".join(
-        covered
+    rows = [state["summary"][p] for p in PARAMETERS]
+    covered = ", ".join(
+        f"{p} {_percent(r['inside'], r['inside error'])}" for p, r in zip(PARAMETERS, rows, strict=True)
     )
+    return f"{design.name}: {state['replications']} replications, {state['seconds']:.0f} s: {covered}"
 
 
 def _write(path: Path, text: str) -> None:

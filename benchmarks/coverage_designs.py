@@ -17,7 +17,7 @@ from scipy.special import digamma, expit, logit, polygamma
 from scipy.stats import norm
 
 import irsl
-from irsl.errors import OptionError
+from irsl.errors import DataError, OptionError
 
 Array = NDArray[np.float64]
 
@@ -30,7 +30,12 @@ FAMILY_SIZE = 10
 FAMILY_SD = 0.7  # of what a family's members have in common on one item, in logits
 PROBIT_SLOPE = 16 * np.sqrt(3) / (15 * np.pi)  # of the normal distribution function that is nearest to the logistic
 ROUTING_ITEMS = 10
-CLOSEST_TO_ONE = 1e-15
+# Probabilities are stored in float32, so that logits above 16.6 are cut; at the difficulties' usual spread of 1.2 this
+# happens to 3 cells in 1,000, enough to bias a thousand subjects' items, hence a smaller spread for them.
+SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
+LARGEST_PROBABILITY = float(np.nextafter(np.float32(1.0), np.float32(0.0)))
+DIFFICULTY_SD = {"binary": 1.2, "counts": 1.5, "probability": 0.6}
+CLIPPED_AT = 1e-6
 KNOWN_ABILITIES_UP_TO = 42  # subjects, for the fit that is told the abilities
 THIRDS = ("easy", "middle", "hard")
 
@@ -51,6 +56,8 @@ class Design:
     difficulty_sd : float
     rho : float
         Intra-class correlation of the samples of one cell.
+    clipped : bool
+        Probabilities are moved 1e-6 away from 0 and 1, as published studies do.
     families : bool
         Subjects are near-duplicates in families of ten.
     options : dict
@@ -67,6 +74,7 @@ class Design:
     abilities: str = "normal"
     difficulty_sd: float = 1.2
     rho: float = 0.0
+    clipped: bool = False
     families: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -91,8 +99,11 @@ def designs() -> list[Design]:
             for model in ("1pl", "2pl") if (n_subjects, kind) == (12, "binary") else ("2pl",):
                 for seen in ("all", "70 %"):
                     name = f"{n_subjects} x {n_items} {kind} {model}, {seen} seen"
-                    sd = 1.5 if kind == "counts" else 1.2
+                    sd = DIFFICULTY_SD[kind]
                     result.append(Design(name, "sizes", n_subjects, n_items, kind, model, seen, difficulty_sd=sd))
+    for clipped in (False, True):
+        name = "1000 x 40 probability 2pl, difficulties of sd 1.2" + (", clipped at 1e-6" if clipped else "")
+        result.append(Design(name, "probabilities", 1000, 40, "probability", clipped=clipped))
     for seen in ("two blocks", "three blocks"):
         for n_subjects, n_items in ((1000, 40), (42, 1000), (12, 120)):
             for model in ("1pl", "2pl"):
@@ -108,10 +119,10 @@ def designs() -> list[Design]:
             result.append(Design(name, "abilities", 1000, 40, abilities=abilities, options=options))
     for n_subjects, n_items in ((42, 300), (12, 120)):
         name = f"{n_subjects} x {n_items}, beta-binomial counts"
-        design = Design(name, "counts", n_subjects, n_items, "counts", rho=0.05, difficulty_sd=1.5)
+        design = Design(name, "counts", n_subjects, n_items, "counts", rho=0.05, difficulty_sd=DIFFICULTY_SD["counts"])
         result.append(design)
     for model in ("1pl", "2pl"):
-        result.append(Design(f"12 x 60 counts {model}", "counts", 12, 60, "counts", model, difficulty_sd=1.5))
+        result.append(Design(f"12 x 60 counts {model}, difficulties of sd 1.2", "counts", 12, 60, "counts", model))
     for options in ({}, {"cluster": "family"}):
         name = "200 x 100, families of ten" + (", cluster='family'" if options else "")
         result.append(Design(name, "families", 200, 100, families=True, options=options))
@@ -125,15 +136,15 @@ def replicate(design: Design, replication: int) -> dict[str, float] | str:
     -------
     dict or str
         Means over the items or subjects of one draw, by "parameter: statistic"; or what the library says where it
-        does not know an option.
+        refuses the data or does not know an option.
     """
     stream = design.name.partition(",")[0] if design.options else design.name
     rng = np.random.default_rng((zlib.crc32(stream.encode()), replication))
     draw = draw_responses(design, rng)
     try:
         calibration = irsl.calibrate(_responses(design, draw.responses), model=design.model, **design.options)
-    except (TypeError, OptionError) as error:
-        if not design.options:
+    except (DataError, OptionError, TypeError) as error:
+        if isinstance(error, TypeError) and not design.options:
             raise
         return str(error)
     items = calibration.bank.items.sort(pl.col("item").str.strip_prefix("item-").cast(pl.Int64))
@@ -221,7 +232,8 @@ def _draw_answers(design: Design, p: Array, rng: np.random.Generator) -> Array:
         return rng.binomial(1, p).astype(np.float64)
     if design.kind == "probability":
         y = rng.beta(BETA_PRECISION * p, BETA_PRECISION * (1.0 - p))
-        return np.clip(y, CLOSEST_TO_ONE, 1.0 - CLOSEST_TO_ONE)
+        low, high = (CLIPPED_AT, 1.0 - CLIPPED_AT) if design.clipped else (SMALLEST_PROBABILITY, LARGEST_PROBABILITY)
+        return np.clip(y, low, high)
     if design.rho > 0:
         precision = 1.0 / design.rho - 1.0
         p = rng.beta(precision * p, precision * (1.0 - p))
