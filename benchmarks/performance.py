@@ -26,7 +26,7 @@ from speed.accuracy import distinct_scores, judge, theoretical_error
 from speed.cases import Case, Truth, simulate
 from speed.plan import QUICK_COMPARED, QUICK_SIZES, SIZES, Found, Plan, finished
 from speed.results import Results, key_of, unit_key
-from speed.run import OTHERS, OURS, Program, run, run_script
+from speed.run import NOT_INSTALLED, OTHERS, OURS, Program, run, run_script
 
 REPOSITORY = Path(__file__).parent.parent
 MAX_RUNS, ENOUGH_SECONDS = 3, 20.0
@@ -64,7 +64,7 @@ class Bench:
             for program, flags in wanted:
                 facts = self._repeated(program, case, flags, folder)
                 if finished(facts):
-                    facts |= judge(folder / "estimates.npz", truth)
+                    facts |= judge(folder / "estimates.npz", truth, **about_case)
                 self.results.add(key_of(program, case, flags), facts | about_case | {"date": str(date.today())})
 
     def out_of_core(self, case: Case) -> None:
@@ -92,9 +92,11 @@ class Bench:
         return OUR_LIMIT if program is OURS else self.limit
 
     def _wanted(self, key: str, limit: float) -> bool:
-        """Whether a result is to be measured: also when it was stopped at a lower limit than the present one."""
+        """Whether a result is missing, or may be had now: at a higher limit, or with a program to be installed."""
         found = self.results.facts.get(key)
-        return self.again or found is None or found.get("stopped_after", limit) < limit
+        if self.again or found is None or found.get("error") == NOT_INSTALLED:
+            return True
+        return found.get("stopped_after", limit) < limit
 
     def _simulate(self, case: Case, folder: Path) -> Truth:
         print(f"{case.family}, {case.size}: simulating", flush=True)

@@ -15,19 +15,21 @@ Array = NDArray[np.float64]
 BLOCK_ROWS = 64
 
 
-def judge(estimates: Path, truth: Truth) -> dict[str, Any]:
+def judge(estimates: Path, truth: Truth, *, theoretical_error: float | None = None, **_: object) -> dict[str, Any]:
     """Errors of difficulty and of ability: as they are, standardised, and the slope on the truth.
 
     Standardised means that estimate and truth are both moved to mean 0 and standard deviation 1, for programs whose
-    scale is another one. Estimates that are not finite are counted and left out. `n_abilities` counts distinct values.
+    scale is another one. Estimates that are not finite are counted and left out. With the theoretical error,
+    `n_abilities` is the number of abilities that differ by a tenth of it.
     """
     with np.load(estimates) as found:
         arrays = {name: found[name] for name in found.files}
     ability = arrays["ability"]
     facts = {"ability_not_finite": int((~np.isfinite(ability)).sum())}
     ability = arrays.get("ability_instead", ability)
-    kept = ability[np.isfinite(ability)]
-    facts["n_abilities"] = int(np.unique(kept.round(6)).size)
+    if theoretical_error is not None:
+        tenths = _standardised(ability[np.isfinite(ability)]) / (theoretical_error / 10.0)
+        facts["n_abilities"] = int(np.unique(tenths.round()).size)
     facts |= {f"ability_{name}": value for name, value in _errors(ability, truth.ability).items()}
     facts |= {f"difficulty_{name}": value for name, value in _errors(arrays["difficulty"], truth.difficulty).items()}
     facts["difficulty_not_finite"] = int((~np.isfinite(arrays["difficulty"])).sum())

@@ -14,7 +14,6 @@ from speed.plan import SIZES, Found, finished
 from speed.results import machine
 from speed.run import OURS, Program
 
-NODES_OF_OTHERS = 64  # no quadrature of theirs has more
 PICTURE = (
     "Seconds of calibration against the number of responses on logarithmic axes: a line per model of ours, points for "
     "other programs, and a dashed line of linear growth"
@@ -291,7 +290,7 @@ def _wide(found: Found) -> str:
                     _plain(_over(rmse, facts["theoretical_error"])),
                     f"{distinct:,}",
                     f"{most:,}",
-                    "yes" if distinct < min(most / 2, NODES_OF_OTHERS) else "no",
+                    "yes" if distinct < most / 2 else "no",
                 ]
             )
     return _table(head, rows)
@@ -317,7 +316,8 @@ def _mapped(found: Found) -> str:
     head = ["responses", "take over, s", "calibrate, s", "peak, GB", "of it not file pages, GB", "RMSE difficulty"]
     return (
         f"{case.family}, {case.size}, a file of {4 * case.n_cells / 1e9:.2f} GB. Pages that were read count "
-        "towards the peak, though the system may drop them at any time; what must be held is the column beside it. "
+        "towards the peak, though the system may drop them at any time; what must be held is the column beside it. The "
+        "file was in the system's cache. "
         f"The largest difference between the difficulties is {facts['largest_difference']:.1e}.\n\n{_table(head, rows)}"
     )
 
@@ -402,8 +402,9 @@ Most programs for item response models were written for many subjects and few it
 the other way round, and posteriors are then narrower than a fixed grid. Theoretical is the mean over subjects of
 1 / sqrt(information) at the truth, the items known; with few subjects errors may be smaller, as the mean and the
 standard deviation are taken out. Errors are those of our estimates as they are, and of the others' standardised. A
-Rasch model can tell as many abilities apart as there are distinct scores, a 2PL all; a program whose abilities are
-far fewer has put them on the nodes of its quadrature.
+Rasch model can tell as many abilities apart as there are distinct scores, a 2PL all. Abilities count as distinct from a
+tenth of the theoretical error on; where they are fewer than half of what can be told apart, a program has put them near
+the nodes of its quadrature.
 
 {wide}
 

@@ -19,11 +19,8 @@ from typing import Any
 
 PEERS = Path(__file__).parent.parent / "peers"
 WATCH_SECONDS = 0.02
+NOT_INSTALLED = "could not be installed"
 GRACE_SECONDS = 5.0  # between asking a program to stop and ending it
-
-
-class NotInstalledError(Exception):
-    """The environment of a peer could not be made."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +65,8 @@ OTHERS = (
 
 
 @cache
-def python_of(program: Program, environments: Path) -> Path:
-    """Interpreter of the program's environment, which is made on first use."""
+def python_of(program: Program, environments: Path) -> Path | None:
+    """Interpreter of the program's environment, which is made on first use; None where that fails."""
     if program.requirements is None:
         return Path(sys.executable)
     pins = program.requirements.read_text() + sys.version.split()[0]
@@ -80,7 +77,7 @@ def python_of(program: Program, environments: Path) -> Path:
         venv.create(folder, clear=True, with_pip=True)
         install = [python, "-m", "pip", "install", "--quiet", "--requirement", program.requirements]
         if subprocess.run(install, stderr=subprocess.DEVNULL, env=_environment(program)).returncode:
-            raise NotInstalledError(program.name)
+            return None
         complete.touch()
     return python
 
@@ -91,10 +88,9 @@ def run(program: Program, arguments: list[str], *, environments: Path, limit: fl
     A program that runs longer than `limit` seconds, reading and importing included, is stopped and says how far it
     came; its facts then have `stopped_after`. A program that failed has `error`.
     """
-    try:
-        python = python_of(program, environments)
-    except NotInstalledError:
-        return {"error": "could not be installed"}
+    python = python_of(program, environments)
+    if python is None:
+        return {"error": NOT_INSTALLED}
     return run_script(python, f"fit_{program.script}.py", arguments, limit=limit, environment=_environment(program))
 
 
