@@ -236,7 +236,8 @@ def test_misfit_is_found_where_it_is_and_only_there():
         more = sd * rng.normal(size=(200, 10)) @ (loading / np.linalg.norm(loading, axis=0))
         p = 1 / (1 + np.exp(-(theta + more - b)))
         k = rng.binomial(40, p).astype(float)
-        scale = irsl.calibrate(irsl.Responses.from_matrix(k, n_samples=40, kind="counts"), model="1pl").bank.scales[0]
+        responses = irsl.Responses.from_matrix(k, n_samples=40, kind="counts")
+        scale = irsl.calibrate(responses, model="1pl", likelihood="binomial").bank.scales[0]
         averaged = [1 / (1 + np.exp(-(theta + z * sd - b))) for z in rng.normal(size=200)]
         beyond = ((p - np.mean(averaged, axis=0)) ** 2).mean()
         assert scale.misfit_variance == pytest.approx(beyond, rel=0.33, abs=5e-4)

@@ -45,8 +45,8 @@ def bank_accuracy(
     level : float
         Of the interval.
     """
-    grid, n_items = estimates.grid, items.n_items
-    nodes = grid.nodes.points
+    n_items = items.n_items
+    nodes = estimates.nodes.points
     likelihood = scale.response_likelihood()
     curves = logistic_curve(items.eta(nodes), items.guessing[:, None])
     noise = likelihood.response_variance(curves, scale.trials)
@@ -56,12 +56,13 @@ def bank_accuracy(
     n_unseen = n_items - n_observed
     observed_total = np.where(seen, responses, 0.0).sum(axis=1)
 
-    # every table below is smooth in ability: known at the nodes, interpolated to the grid
-    total_curve = (unseen @ curves) @ grid.basis.T
+    # every table below is smooth in ability: known at the nodes, interpolated to each subject's own points
+    basis = estimates.nodes.basis(estimates.points)
     weight = estimates.weight
+    expectation = (weight[:, None, :] @ basis)[:, 0, :]
+    total_curve = (basis @ (unseen @ curves)[:, :, None])[..., 0]
     predicted = (weight * total_curve).sum(axis=1)
     variance = np.maximum((weight * total_curve**2).sum(axis=1) - predicted**2, 0.0)
-    expectation = weight @ grid.basis
     variance += (expectation * (unseen @ noise)).sum(axis=1)
     if items.covariance is not None:
         slope = (unseen @ _curve_slope(items, nodes) * expectation).sum(axis=1)

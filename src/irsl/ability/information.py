@@ -9,23 +9,29 @@ from numpy.typing import ArrayLike
 from irsl.calibration.bank import ItemBank
 from irsl.calibration.short_form import item_information
 from irsl.errors import DataError, OptionError
-from irsl.likelihoods import Beta, Binomial, Likelihood
+from irsl.likelihoods import Beta, BetaBinomial, Binomial, Likelihood
 from irsl.likelihoods.base import Array
 
 
-def information(ability: ArrayLike, bank: ItemBank, *, likelihood: str | Likelihood | None = None) -> Array:
+def information(
+    ability: ArrayLike, bank: ItemBank, *, likelihood: str | Likelihood | None = None, trials: int = 1
+) -> Array:
     """Fisher information of one response to each item about each ability.
 
     a^2 P'^2 / (P (1 - P)) for a Bernoulli trial with P' = dP / d eta, of which a binomial count of n holds n times as
-    much; a^2 (phi mu (1 - mu))^2 (trigamma(mu phi) + trigamma((1 - mu) phi)) for a Beta response.
+    much; the exact sum over k for a beta-binomial count, at least n a^2 P'^2 / (P (1 - P) (1 + (n - 1) rho));
+    a^2 (phi mu (1 - mu))^2 (trigamma(mu phi) + trigamma((1 - mu) phi)) for a Beta response.
 
     Parameters
     ----------
     ability : (n_abilities,) float64
         In standard deviations of the calibration population.
     bank : ItemBank
-    likelihood : {"bernoulli", "binomial", "beta"} or Likelihood, optional
-        Default: the one that each scale was calibrated with. "beta" by name takes the scale's precision.
+    likelihood : {"bernoulli", "binomial", "beta_binomial", "beta"} or Likelihood, optional
+        Default: the one that each scale was calibrated with. "beta" and "beta_binomial" by name take the scale's
+        precision or overdispersion.
+    trials : int
+        Trials of a response, for counts.
 
     Returns
     -------
@@ -46,13 +52,16 @@ def information(ability: ArrayLike, bank: ItemBank, *, likelihood: str | Likelih
         index = np.flatnonzero((bank.items["scale"] == scale.scale).to_numpy())
         chosen = scale.response_likelihood()
         if isinstance(likelihood, str):
-            if likelihood not in ("bernoulli", "binomial", "beta"):
-                raise OptionError(f"likelihood {likelihood!r} is not supported; choose bernoulli, binomial or beta")
-            if likelihood == "beta" and not isinstance(chosen, Beta):
-                raise OptionError(f"scale {scale.scale!r} has no precision; pass likelihood=Beta(precision)")
-            chosen = chosen if likelihood == "beta" else Binomial(likelihood)
+            if likelihood not in ("bernoulli", "binomial", "beta_binomial", "beta"):
+                raise OptionError(
+                    f"likelihood {likelihood!r} is not supported; choose bernoulli, binomial, beta_binomial or beta"
+                )
+            own = {"beta": (Beta, "precision"), "beta_binomial": (BetaBinomial, "overdispersion")}.get(likelihood)
+            if own is not None and not isinstance(chosen, own[0]):
+                raise OptionError(f"scale {scale.scale!r} has no {own[1]}; pass likelihood={own[0].__name__}(...)")
+            chosen = Binomial(likelihood) if own is None else chosen
         elif likelihood is not None:
             chosen = likelihood
         items = bank.select(items=bank.items["item"].gather(pl.Series(index)).to_list()).parameters()
-        result[:, index] = item_information(items, chosen, theta).T
+        result[:, index] = item_information(items, chosen, theta, trials=trials).T
     return result

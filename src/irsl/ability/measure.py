@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from irsl.responses.matrix import ResponseMatrix
 
 LIKELIHOODS_OF_KIND = {
-    "binary": ("bernoulli", "binomial"),
-    "counts": ("bernoulli", "binomial"),
+    "binary": ("bernoulli", "binomial", "beta_binomial"),
+    "counts": ("bernoulli", "binomial", "beta_binomial"),
     "probability": ("beta",),
 }
-BLOCK_SUBJECTS = 1024
+BLOCK_SUBJECTS = 512
 SCHEMA: dict[str, type[pl.DataType]] = {
     "subject": pl.String,
     "benchmark": pl.String,
@@ -171,7 +171,7 @@ def measure_matrix(
             f"scale {scale.scale!r} was calibrated with a {scale.likelihood} likelihood; "
             f"these are {matrix.kind} responses"
         )
-    likelihood = scale.response_likelihood()
+    likelihood = scale.response_likelihood(resolution)
     parameters = bank.parameters()
     item_benchmark = bank.items["benchmark"].to_numpy()
     frames = []
@@ -183,7 +183,7 @@ def measure_matrix(
             continue
         if not some.all():
             block, observed = block.select_subjects(np.flatnonzero(some)), observed[some]
-        statistics = likelihood.sufficient_statistics(block, resolution=resolution)
+        statistics = likelihood.sufficient_statistics(block)
         estimates = estimate(statistics, parameters, likelihood, estimator=estimator, level=level)
         for benchmark in benchmarks:
             columns = np.flatnonzero(item_benchmark == benchmark)

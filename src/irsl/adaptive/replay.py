@@ -11,7 +11,6 @@ from irsl.ability.measure import checked_benchmarks, measure_matrix
 from irsl.adaptive.selection import RULES
 from irsl.calibration.bank import ItemBank
 from irsl.errors import OptionError
-from irsl.likelihoods.base import dense
 
 if TYPE_CHECKING:
     from irsl.responses import Responses
@@ -71,11 +70,8 @@ def replay(
         part = bank.select(benchmark=[b for b in scale.benchmarks if b in bank.benchmarks])
         matrix = responses.select(benchmark=benchmarks).to_matrix(items=part.items["item"].to_list())
         likelihood = scale.response_likelihood()
-        statistics = likelihood.sufficient_statistics(matrix, resolution=None)
-        values, trials = (
-            dense(statistics.values),
-            np.broadcast_to(dense(statistics.trials), statistics.values.shape),
-        )
+        values, trials = likelihood.sufficient_statistics(matrix).cells(slice(0, matrix.n_subjects))
+        trials = np.broadcast_to(np.asarray(trials, dtype=np.float64), values.shape)
         rng = np.random.default_rng(seed)
         asked = rule(values, trials, part.parameters(), likelihood, budget, rng)
         frame = measure_matrix(

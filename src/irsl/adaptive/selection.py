@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irsl.calibration.m_step import Items
 from irsl.calibration.parameters import ItemParameters
 from irsl.calibration.short_form import item_information, short_form_items
 from irsl.likelihoods import Likelihood
@@ -27,8 +26,6 @@ def by_information(
     values: Any, trials: Array, items: ItemParameters, likelihood: Likelihood, budget: int, rng: Any
 ) -> Mask:
     """The item with the most information at the present posterior mean under N(0, 1); ties go by bank order."""
-    work = Items.of(items, likelihood)
-    natural, base = work.natural_and_base(GRID)
     information = np.round(item_information(items, likelihood, GRID).T, 9)
     available = trials > 0
     asked = np.zeros(available.shape, bool)
@@ -44,8 +41,13 @@ def by_information(
         if not open_.any():
             break
         asked[rows[open_], chosen[open_]] = True
-        gain = values[rows, chosen, None] * natural[chosen] + trials[rows, chosen, None] * base[chosen]
-        log_weight[open_] += gain[open_]
+        asked_now = chosen[open_]
+        log_weight[open_] += likelihood.log_density(
+            values[open_, asked_now, None],
+            trials[open_, asked_now, None],
+            items.take(asked_now).eta(GRID),
+            items.guessing[asked_now, None],
+        )
     return asked
 
 

@@ -15,7 +15,7 @@ from irsl.calibration.parameters import ItemParameters
 from irsl.calibration.short_form import short_form_items
 from irsl.errors import DataError
 from irsl.files import replace_folder
-from irsl.likelihoods import Beta, Binomial, Likelihood
+from irsl.likelihoods import Beta, BetaBinomial, Binomial, Likelihood
 from irsl.responses.folder import require_ours
 
 SCHEMA_VERSION = 1
@@ -47,7 +47,7 @@ class Scale:
     benchmarks : tuple of str
     model : "1pl", "2pl" or "3pl"
     outcome : str
-    likelihood : "bernoulli", "binomial" or "beta"
+    likelihood : "bernoulli", "binomial", "beta_binomial" or "beta"
     precision : float or None
         phi of a Beta likelihood.
     trials : int
@@ -57,6 +57,8 @@ class Scale:
         SHA-256 of the calibration subjects' names and of their responses.
     misfit_variance : float
         Variance per item, in response units squared, of what subjects do beyond their curves (docs/mathematics.md, 5).
+    overdispersion : float or None
+        rho of a beta-binomial likelihood.
     """
 
     scale: str
@@ -70,13 +72,18 @@ class Scale:
     subjects_hash: str
     data_hash: str
     misfit_variance: float
+    overdispersion: float | None = None
 
-    def response_likelihood(self) -> Likelihood:
-        """Return the likelihood object."""
+    def response_likelihood(self, resolution: float | None = None) -> Likelihood:
+        """Return the likelihood object; a resolution is for probabilities that are exactly 0 or 1."""
         if self.likelihood == "beta":
             if self.precision is None:
                 raise DataError(f"scale {self.scale!r} has a Beta likelihood without precision")
-            return Beta(self.precision)
+            return Beta(self.precision, resolution)
+        if self.likelihood == "beta_binomial":
+            if self.overdispersion is None:
+                raise DataError(f"scale {self.scale!r} has a beta-binomial likelihood without overdispersion")
+            return BetaBinomial(self.overdispersion)
         return Binomial(self.likelihood)
 
 

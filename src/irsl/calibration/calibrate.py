@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,22 +13,26 @@ import polars as pl
 from irsl._version import __version__
 from irsl.calibration import engine
 from irsl.calibration.bank import COLUMNS, ItemBank, Scale
+from irsl.calibration.clusters import MIN_CLUSTERS, design_effects
 from irsl.calibration.item_prior import initial_prior, no_prior
 from irsl.calibration.m_step import INTERCEPT_LIMIT, LOG_A_RANGE, Items
-from irsl.calibration.misfit import misfit_variance
-from irsl.calibration.parameters import ItemParameters
-from irsl.calibration.propagation import item_error_variance
-from irsl.calibration.uncertainty import item_covariances
+from irsl.calibration.misfit import misfit_variance, responses_of
+from irsl.calibration.overdispersion import overdispersion_score
+from irsl.calibration.patterns import pattern_groups
+from irsl.calibration.population import EstimatedPopulation, NormalPopulation, Population
+from irsl.calibration.uncertainty import Uncertainty, uncertainty
 from irsl.errors import DataError, OptionError
-from irsl.likelihoods import Beta, Binomial, Likelihood, SufficientStatistics
-from irsl.likelihoods.base import Array, dense
+from irsl.likelihoods import Beta, BetaBinomial, Binomial, Likelihood, SufficientStatistics
+from irsl.likelihoods.base import Array
+from irsl.likelihoods.statistics import dense
 
 if TYPE_CHECKING:
     from irsl.responses import Responses
     from irsl.responses.matrix import ResponseMatrix
 
 MODELS = ("1pl", "2pl", "3pl")
-LIKELIHOODS = ("auto", "bernoulli", "binomial", "beta")
+LIKELIHOODS = ("auto", "bernoulli", "binomial", "beta_binomial", "beta")
+POPULATIONS = ("auto", "normal", "estimated")
 SCALES = ("benchmark", "joint")
 ITEM_PRIORS = ("empirical", "none")
 LIKELIHOOD_OF_KIND = {"binary": "bernoulli", "counts": "binomial", "probability": "beta"}
@@ -48,13 +52,19 @@ class Calibration:
     abilities : polars.DataFrame
         subject, scale, ability (posterior mean), se_ability (posterior sd and the items' own errors).
     fits : polars.DataFrame
-        One row per scale: scale, benchmarks, n_subjects, n_items, likelihood, precision, overdispersion,
-        log_likelihood (marginal, without prior, nats), n_iterations, converged, message.
+        One row per scale: scale, benchmarks, n_subjects, n_effective_subjects (fewer where `cluster` found them alike),
+        n_items, likelihood, precision, overdispersion, log_likelihood (marginal, without prior, nats), n_iterations,
+        converged, message.
+    population_errors : polars.DataFrame
+        item, scale, intercept (d = -a b), and the standard errors of the population's scale, on which ability is
+        N(0, 1) and everybody's common error counts: se_intercept, se_difficulty, se_discrimination. The bank's are
+        relative to the calibration subjects.
     """
 
     bank: ItemBank
     abilities: pl.DataFrame
     fits: pl.DataFrame
+    population_errors: pl.DataFrame
 
     def _only(self, column: str) -> Any:
         if self.fits.height != 1:
@@ -97,8 +107,10 @@ def calibrate(
     likelihood: str = "auto",
     scale: str = "benchmark",
     item_prior: str = "empirical",
+    population: str = "auto",
+    cluster: str | None = None,
     resolution: float | None = None,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-3,
     max_iterations: int = 500,
     progress: Progress | None = None,
 ) -> Calibration:
@@ -110,17 +122,25 @@ def calibrate(
         One outcome per benchmark; `responses.select(outcome=...)` chooses among several.
     model : {"2pl", "1pl", "3pl"}
         1pl: one common discrimination; 2pl: one per item; 3pl: one per item over a floor fixed at the item's chance.
-    likelihood : {"auto", "bernoulli", "binomial", "beta"}
-        auto: bernoulli for binary outcomes, binomial for counts, beta for probabilities.
+    likelihood : {"auto", "bernoulli", "binomial", "beta_binomial", "beta"}
+        auto: bernoulli for binary outcomes, beta for probabilities; for counts the binomial, or the beta-binomial where
+        they vary more than it allows. The test's outcome is in `fits`' message.
     scale : {"benchmark", "joint"}
         One ability per benchmark, or one for all.
     item_prior : {"empirical", "none"}
         Normal prior on log a and on the intercept -a b with mean and spread estimated, or maximum likelihood.
+    population : {"auto", "normal", "estimated"}
+        Distribution of the calibration subjects' abilities. normal: one normal distribution; auto: one for each group
+        of subjects who were given the same items, where such groups exist and responses did not decide them; estimated:
+        a density of any shape, for subjects that form clusters.
+    cluster : str, optional
+        Column of `responses.subjects` (family, run, ...) whose values mark subjects that resemble each other; standard
+        errors of items grow by the design effect.
     resolution : float, optional
         Smallest step between two probabilities; exact 0 and 1 are then moved half a step inside, and counted in
         `fits`' message. Without it they are an error under the Beta likelihood.
     tolerance : float
-        Largest change of a parameter in one iteration, in its standard errors, at which the fit stops.
+        Distance of the parameters from the maximum, in their standard errors, at which the fit stops.
     max_iterations : int
         Passes over the data per scale.
     progress : callable, optional
@@ -145,12 +165,19 @@ def calibrate(
         ("likelihood", likelihood, LIKELIHOODS),
         ("scale", scale, SCALES),
         ("item_prior", item_prior, ITEM_PRIORS),
+        ("population", population, POPULATIONS),
     ):
         if value not in supported:
             raise OptionError(f"{name} {value!r} is not supported; choose one of {list(supported)}")
+    if cluster is not None and cluster not in responses.subjects.columns:
+        raise OptionError(
+            f"the subjects have no column {cluster!r} to cluster by; they have {responses.subjects.columns}"
+        )
     benchmarks = responses.outcomes["benchmark"].unique(maintain_order=True).to_list()
     groups = [("joint", benchmarks)] if scale == "joint" else [(b, [b]) for b in benchmarks]
-    settings = engine.Settings(tolerance, max_iterations)
+    options = _Options(
+        model, likelihood, item_prior, population, resolution, engine.Settings(tolerance, max_iterations)
+    )
     results = []
     for name, members in groups:
         report = None if progress is None else _named(progress, name)
@@ -158,25 +185,24 @@ def calibrate(
         outcome = "+".join(
             responses.outcomes.filter(pl.col("benchmark").is_in(members))["outcome"].unique(maintain_order=True)
         )
-        results.append(
-            _calibrate_scale(
-                name,
-                tuple(members),
-                matrix,
-                outcome_name=outcome,
-                model=model,
-                likelihood=likelihood,
-                item_prior=item_prior,
-                resolution=resolution,
-                settings=settings,
-                progress=report,
-            )
-        )
+        codes = None if cluster is None else _cluster_codes(responses.subjects, cluster)
+        results.append(_calibrate_scale(name, tuple(members), matrix, outcome, options, codes, report))
     return Calibration(
         ItemBank(pl.concat([r.items for r in results]), tuple(r.scale for r in results), __version__),
         pl.concat([r.abilities for r in results]),
         pl.concat([r.fit for r in results]),
+        pl.concat([r.population_errors for r in results]),
     )
+
+
+@dataclass(frozen=True)
+class _Options:
+    model: str
+    likelihood: str
+    item_prior: str
+    population: str
+    resolution: float | None
+    settings: engine.Settings
 
 
 @dataclass(frozen=True)
@@ -185,19 +211,16 @@ class _ScaleResult:
     scale: Scale
     abilities: pl.DataFrame
     fit: pl.DataFrame
+    population_errors: pl.DataFrame
 
 
 def _calibrate_scale(
     name: str,
     benchmarks: tuple[str, ...],
     matrix: ResponseMatrix,
-    *,
     outcome_name: str,
-    model: str,
-    likelihood: str,
-    item_prior: str,
-    resolution: float | None,
-    settings: engine.Settings,
+    options: _Options,
+    clusters: dict[str, int] | None,
     progress: engine.Progress | None,
 ) -> _ScaleResult:
     notes = []
@@ -207,46 +230,49 @@ def _calibrate_scale(
         matrix = matrix.select_subjects(np.flatnonzero(n_answers > 0))
     if matrix.n_subjects < 2:
         raise DataError(f"scale {name!r}: calibration needs at least two subjects; found {matrix.n_subjects}")
-    chosen = _likelihood(name, matrix.kind, likelihood)
-    if model == "3pl" and chosen.precision is not None:
+    chosen = _likelihood(name, matrix.kind, options)
+    if options.model == "3pl" and matrix.kind == "probability":
         raise OptionError("model '3pl' has a floor for right answers; probabilities have none: use '1pl' or '2pl'")
-    statistics = chosen.sufficient_statistics(matrix, resolution=resolution)
-    guessing = matrix.chance.copy() if model == "3pl" else np.zeros(matrix.n_items)
-    common_slope = model == "1pl"
-    prior = no_prior() if item_prior == "none" else initial_prior(common_slope=common_slope)
-    observed = matrix.responses()
-    items = _initial_items(observed, guessing, chosen)
-    outcome = engine.fit(statistics, items, prior, common_slope=common_slope, settings=settings, progress=progress)
-    if resolution is not None and matrix.kind == "probability":
-        squeezed = int(np.nansum((observed < resolution / 2) | (observed > 1 - resolution / 2)))
-        notes.append(f"{squeezed} probabilities moved inside by half the resolution {resolution:g}")
-    grid, step = engine.resolve(statistics, outcome.items)
-    covariance = item_covariances(
-        statistics, outcome.items, outcome.prior, grid, step.statistics, common_slope=common_slope
-    )
-    trials = matrix.trials if isinstance(matrix.trials, int) else _median_trials(matrix)
+    common_slope = options.model == "1pl"
+    population = _population(matrix, options.population)
+    outcome, statistics, overdispersion = _fit(matrix, chosen, population, options, progress)
+    notes += [note for note in (outcome.population.message, overdispersion) if note]
+    if options.resolution is not None and matrix.kind == "probability":
+        notes.append(_resolution_note(statistics, options.resolution))
+    codes = None if clusters is None else np.unique([clusters[str(s)] for s in matrix.subjects], return_inverse=True)[1]
+    effect = None
+    if codes is not None:
+        n_clusters = int(codes.max()) + 1
+        if n_clusters < MIN_CLUSTERS:
+            raise DataError(f"scale {name!r}: clustering needs at least {MIN_CLUSTERS} clusters; found {n_clusters}")
+        effect = design_effects(statistics, outcome, codes)
+        notes.append(f"{n_clusters} clusters: variances of items {effect[1]:.2f} times those of independent subjects")
+    errors = uncertainty(statistics, outcome, common_slope=common_slope, design_effect=effect)
+    fitted = outcome.items.likelihood
     scale = Scale(
         scale=name,
         benchmarks=benchmarks,
-        model=model,
+        model=options.model,
         outcome=outcome_name,
-        likelihood=LIKELIHOOD_OF_KIND[matrix.kind] if likelihood == "auto" else likelihood,
-        precision=outcome.items.likelihood.precision,
-        trials=trials,
+        likelihood=fitted.name,
+        precision=fitted.precision if isinstance(fitted, Beta) else None,
+        trials=matrix.trials if isinstance(matrix.trials, int) else _median_trials(matrix),
         n_subjects=matrix.n_subjects,
         subjects_hash=_digest("\n".join(map(str, matrix.subjects)).encode()),
         data_hash=_data_hash(statistics),
-        misfit_variance=misfit_variance(statistics, observed, outcome.items, grid),
+        misfit_variance=misfit_variance(statistics, outcome),
+        overdispersion=fitted.overdispersion if isinstance(fitted, BetaBinomial) else None,
     )
+    anchored = _of_difficulty(errors.anchored, outcome.items)
     return _ScaleResult(
-        _item_frame(name, matrix, observed, outcome.items, outcome.ability, covariance),
+        _item_frame(name, matrix, statistics, outcome, anchored),
         scale,
         pl.DataFrame(
             {
                 "subject": [str(s) for s in matrix.subjects],
                 "scale": [name] * matrix.n_subjects,
-                "ability": outcome.ability,
-                "se_ability": _with_item_errors(outcome, covariance, matrix),
+                "ability": outcome.step.ability,
+                "se_ability": errors.se_ability,
             }
         ),
         pl.DataFrame(
@@ -254,42 +280,119 @@ def _calibrate_scale(
                 "scale": [name],
                 "benchmarks": [list(benchmarks)],
                 "n_subjects": [matrix.n_subjects],
+                "n_effective_subjects": [None if effect is None else matrix.n_subjects / float(effect[1])],
                 "n_items": [matrix.n_items],
                 "likelihood": [scale.likelihood],
                 "precision": [scale.precision],
-                "overdispersion": [None],
+                "overdispersion": [scale.overdispersion],
                 "log_likelihood": [outcome.log_likelihood],
                 "n_iterations": [outcome.n_iterations],
                 "converged": [outcome.converged],
                 "message": ["; ".join([outcome.message, *notes])],
             },
-            schema_overrides={"precision": pl.Float64, "overdispersion": pl.Float64},
+            schema_overrides=dict.fromkeys(("n_effective_subjects", "precision", "overdispersion"), pl.Float64),
         ),
+        _population_frame(name, matrix, outcome.items, errors),
     )
+
+
+def _fit(
+    matrix: ResponseMatrix,
+    likelihood: Likelihood,
+    population: Population,
+    options: _Options,
+    progress: engine.Progress | None,
+) -> tuple[engine.Outcome, SufficientStatistics, str]:
+    """Fit the likelihood; for counts also ask whether they vary more than a binomial, and say what came of it."""
+    common_slope = options.model == "1pl"
+    prior = no_prior() if options.item_prior == "none" else initial_prior(common_slope=common_slope)
+    guessing = matrix.chance.copy() if options.model == "3pl" else np.zeros(matrix.n_items)
+
+    def fit(chosen: Likelihood, start: engine.Outcome | None) -> tuple[engine.Outcome, SufficientStatistics]:
+        statistics = chosen.sufficient_statistics(matrix)
+        items = _initial_items(matrix, guessing, chosen)
+        first, people = prior, population
+        if start is not None:
+            items, first, people = replace(start.items, likelihood=chosen), start.prior, start.population
+        outcome = engine.fit(
+            statistics, items, first, people, common_slope=common_slope, settings=options.settings, progress=progress
+        )
+        return outcome, statistics
+
+    several = matrix.kind == "counts" and (not isinstance(matrix.trials, int) or matrix.trials > 1)
+    if not several or (options.likelihood == "binomial"):
+        return (*fit(likelihood, None), "")
+    plain, statistics = fit(Binomial("binomial"), None)
+    evidence = overdispersion_score(statistics, plain)
+    if options.likelihood == "auto" and not evidence.found:
+        return plain, statistics, evidence.message
+    outcome, wider = fit(BetaBinomial(evidence.start), plain)
+    evidence = replace(evidence, gain=outcome.log_likelihood - plain.log_likelihood)
+    if options.likelihood == "auto" and not evidence.significant:
+        return plain, statistics, evidence.message
+    return outcome, wider, evidence.message
 
 
 def _named(progress: Progress, scale: str) -> engine.Progress:
     return lambda n_passes, objective: progress(scale, n_passes, objective)
 
 
-def _likelihood(name: str, kind: str, likelihood: str) -> Likelihood:
-    wanted = LIKELIHOOD_OF_KIND[kind] if likelihood == "auto" else likelihood
-    fits = {"binary": ("bernoulli", "binomial"), "counts": ("binomial",), "probability": ("beta",)}[kind]
+def _likelihood(name: str, kind: str, options: _Options) -> Likelihood:
+    wanted = LIKELIHOOD_OF_KIND[kind] if options.likelihood == "auto" else options.likelihood
+    fits = {"binary": ("bernoulli", "binomial"), "counts": ("binomial", "beta_binomial"), "probability": ("beta",)}[
+        kind
+    ]
     if wanted not in fits:
         raise DataError(
             f"scale {name!r} holds {kind} responses, for which the likelihood is one of {list(fits)}; found {wanted!r}"
         )
-    return Beta(INITIAL_PRECISION) if wanted == "beta" else Binomial(wanted)
+    if wanted == "beta":
+        return Beta(INITIAL_PRECISION, options.resolution)
+    return BetaBinomial() if wanted == "beta_binomial" else Binomial(wanted)
 
 
-def _initial_items(observed: Array, guessing: Array, likelihood: Likelihood) -> Items:
+def _population(matrix: ResponseMatrix, population: str) -> Population:
+    if population == "estimated":
+        return EstimatedPopulation.normal()
+    group = pattern_groups(matrix.values, matrix.trials) if population == "auto" else None
+    return NormalPopulation.of(np.zeros(matrix.n_subjects, np.intp) if group is None else group)
+
+
+def _cluster_codes(subjects: pl.DataFrame, cluster: str) -> dict[str, int]:
+    """Number of every subject's cluster; a subject whose value is missing is a cluster of its own."""
+    codes: dict[Any, int] = {}
+    result = {}
+    for i, (subject, value) in enumerate(subjects.select("subject", cluster).iter_rows()):
+        key = ("alone", i) if value is None else ("cluster", value)
+        result[str(subject)] = codes.setdefault(key, len(codes))
+    return result
+
+
+def _initial_items(matrix: ResponseMatrix, guessing: Array, likelihood: Likelihood) -> Items:
     """Intercepts from the items' means, slopes of 1."""
-    seen = np.isfinite(observed)
-    n = seen.sum(axis=0)
-    mean = (np.where(seen, observed, 0.0).sum(axis=0) + 0.5) / (n + 1.0)
+    n = _column_counts(matrix)
+    mean = (np.nan_to_num(matrix.item_means()) * n + 0.5) / (n + 1.0)
     above = np.clip((mean - guessing) / (1.0 - guessing), 0.02, 0.98)
     log_a = np.zeros(mean.size)
     return Items(log_a, 1.2 * np.log(above / (1.0 - above)), guessing, likelihood)
+
+
+def _column_counts(matrix: ResponseMatrix) -> Array:
+    """(n_items,) number of subjects who answered."""
+    if isinstance(matrix.trials, int):
+        return np.full(matrix.n_items, float(matrix.n_subjects))
+    total = np.zeros(matrix.n_items)
+    for _, _, trials in matrix.blocks(max(1, 4_000_000 // matrix.n_items)):
+        total += np.asarray((trials > 0).sum(axis=0)).ravel()
+    return total
+
+
+def _resolution_note(statistics: SufficientStatistics, resolution: float) -> str:
+    moved = 0
+    for rows in statistics.blocks():
+        y, seen, _ = responses_of(statistics, rows)
+        moved += int((seen & ((y < resolution / 2) | (y > 1 - resolution / 2))).sum())
+    return f"{moved} probabilities moved inside by half the resolution {resolution:g}"
 
 
 def _row_counts(matrix: ResponseMatrix) -> Array:
@@ -310,44 +413,80 @@ def _digest(data: bytes) -> str:
 
 def _data_hash(statistics: SufficientStatistics) -> str:
     digest = hashlib.sha256()
-    for _, values, trials in engine.blocks(statistics):
-        for part in (values, trials):
-            digest.update(np.ascontiguousarray(dense(part), dtype=np.float32).tobytes())
+    for rows in statistics.blocks():
+        for part in statistics.stored(rows):
+            digest.update(np.ascontiguousarray(dense(part, np.float32)).tobytes())
     return digest.hexdigest()
 
 
-def _with_item_errors(outcome: engine.Outcome, covariance: Array, matrix: ResponseMatrix) -> Array:
-    """Posterior sd of ability with the items' own errors added by the delta method."""
-    items = outcome.items
-    parameters = ItemParameters(
-        items.difficulty, np.exp(items.log_a), items.guessing, np.where(np.isfinite(covariance), covariance, 0.0)
-    )
-    added = item_error_variance(parameters, items.likelihood, outcome.ability, outcome.se_ability, matrix.trials)
-    return np.sqrt(outcome.se_ability**2 + added)
+def _of_difficulty(covariance: Array, items: Items) -> Array:
+    """Covariance of (log a, b) from that of (log a, d), with b = -d / a: db = -b d log a - d d / a."""
+    jacobian = np.zeros((items.n_items, 2, 2))
+    jacobian[:, 0, 0] = 1.0
+    jacobian[:, 1, 0] = -items.difficulty
+    jacobian[:, 1, 1] = -np.exp(-items.log_a)
+    return np.asarray(jacobian @ covariance @ jacobian.transpose(0, 2, 1))
+
+
+def _population_frame(name: str, matrix: ResponseMatrix, items: Items, errors: Uncertainty) -> pl.DataFrame:
+    of_difficulty = _of_difficulty(errors.population, items)
+    return pl.DataFrame(
+        {
+            "item": [str(i) for i in matrix.items],
+            "scale": [name] * items.n_items,
+            "intercept": items.intercept,
+            "se_intercept": np.sqrt(errors.population[:, 1, 1]),
+            "se_difficulty": np.sqrt(of_difficulty[:, 1, 1]),
+            "se_discrimination": np.exp(items.log_a) * np.sqrt(errors.population[:, 0, 0]),
+        }
+    ).with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def _response_means(statistics: SufficientStatistics) -> Array:
+    """(n_items,) mean response of those who answered; NaN without any."""
+    n_items = statistics.shape[1]
+    total, count = np.zeros(n_items), np.zeros(n_items)
+    for rows in statistics.blocks(max(1, 2_000_000 // n_items)):
+        y, seen, _ = responses_of(statistics, rows)
+        total += y.sum(axis=0)
+        count += seen.sum(axis=0)
+    means: Array = np.divide(total, count, out=np.full(n_items, np.nan), where=count > 0)
+    return means
+
+
+def _falling(statistics: SufficientStatistics, ability: Array, mean: Array) -> Any:
+    """(n_items,) bool: responses fall as ability rises, by more than chance."""
+    place = ability - ability.mean()
+    covariance, square = np.zeros(mean.size), np.zeros(mean.size)
+    for rows in statistics.blocks(max(1, 2_000_000 // mean.size)):
+        y, seen, _ = responses_of(statistics, rows)
+        y -= mean
+        if not seen.all():
+            y *= seen
+        covariance += place[rows] @ y
+        square += np.einsum("ij,ij->j", y, y)
+    return covariance < -FALLING_Z * np.sqrt(square * (place**2).mean())
 
 
 def _item_frame(
-    name: str, matrix: ResponseMatrix, observed: Array, items: Items, ability: Array, covariance: Array
+    name: str, matrix: ResponseMatrix, statistics: SufficientStatistics, outcome: engine.Outcome, covariance: Array
 ) -> pl.DataFrame:
+    items = outcome.items
     a = np.exp(items.log_a)
-    seen = np.isfinite(observed)
-    n = seen.sum(axis=0)
-    total = np.where(seen, observed, 0.0).sum(axis=0)
-    mean = np.divide(total, n, out=np.full(n.size, np.nan), where=n > 0)
-    centred, place = np.where(seen, observed - mean, 0.0), ability - ability.mean()
-    chance_sd = np.sqrt((centred**2).sum(axis=0) * (place**2).mean())
-    falling = centred.T @ place < -FALLING_Z * chance_sd
+    n = _column_counts(matrix)
+    mean = _response_means(statistics)
     conditions = {
         "no_response": n == 0,
         "nobody_solved": (n > 0) & (mean <= 0.0),
         "everybody_solved": (n > 0) & (mean >= 1.0),
-        "falls_with_ability": falling,
+        "falls_with_ability": _falling(statistics, outcome.step.ability, np.nan_to_num(mean)),
         "no_standard_error": ~np.isfinite(covariance).all(axis=(1, 2)),
         "at_limit": (np.abs(items.intercept) >= INTERCEPT_LIMIT)
         | (items.log_a <= LOG_A_RANGE[0])
         | (items.log_a >= LOG_A_RANGE[1]),
     }
-    flags = [[flag for flag, holds in conditions.items() if holds[j]] for j in range(n.size)]
+    flagged = np.any(list(conditions.values()), axis=0)
+    flags = [[flag for flag, holds in conditions.items() if holds[j]] if flagged[j] else [] for j in range(n.size)]
     frame = pl.DataFrame(
         {
             "item": [str(i) for i in matrix.items],
@@ -361,7 +500,7 @@ def _item_frame(
             "se_discrimination": a * np.sqrt(covariance[:, 0, 0]),
             "covariance": covariance[:, 0, 1],
             "mean_response": mean,
-            "n_subjects": n,
+            "n_subjects": n.astype(np.int64),
             "flags": flags,
         },
         schema=COLUMNS,

@@ -1,8 +1,9 @@
 """Empirical-Bayes prior on the items: (log a, d) of one scale's items are draws from a normal distribution.
 
 With few subjects the item parameters are the incidental ones; their prior is estimated with them. Its variances are
-the mean squared deviation of the items plus their own posterior variance (an EM step with a Laplace approximation),
-together with one pseudo-item at the scale's customary spread, which keeps a variance from collapsing to zero.
+the mean squared deviation of the items under their own posteriors, which are integrated, not approximated at their
+modes (`m_step.update_prior`), together with one pseudo-item at the scale's customary spread, which keeps a variance
+from collapsing to zero.
 """
 
 from __future__ import annotations
@@ -46,16 +47,31 @@ class ItemPrior:
                 total += -0.5 * ((value - mean) / sd) ** 2 - np.log(sd) - 0.5 * np.log(2 * np.pi)
         return total
 
-    def update(self, log_a: Array, intercept: Array, variance: Array) -> ItemPrior:
-        """Re-estimate from the items' modes and posterior variances (n_items, 2); parts without prior stay without."""
-        mean, sd = self.mean.copy(), self.sd.copy()
-        for part, value in enumerate((log_a, intercept)):
+    def estimated(self, mean: Array, square: Array, n_items: int) -> ItemPrior:
+        """Re-estimate from the mean of the items' posterior means, and from their mean squared distance to `mean`.
+
+        Parameters
+        ----------
+        mean, square : (2,) float64
+            Means over items of E[value] and of E[(value - mean)^2], for log a and for d.
+        n_items : int
+        """
+        new_mean, sd = self.mean.copy(), self.sd.copy()
+        for part in range(2):
             if np.isfinite(sd[part]):
-                mean[part] = value.sum() / (value.size + PSEUDO_ITEMS) if part == 0 else value.mean()
-                spread = ((value - mean[part]) ** 2 + variance[:, part]).sum()
-                pooled = (spread + PSEUDO_ITEMS * CUSTOMARY_SD[part] ** 2) / (value.size + PSEUDO_ITEMS)
+                new_mean[part] = mean[part]
+                pooled = (square[part] * n_items + PSEUDO_ITEMS * CUSTOMARY_SD[part] ** 2) / (n_items + PSEUDO_ITEMS)
                 sd[part] = min(float(np.sqrt(pooled)), SD_LIMIT[part])
-        return ItemPrior(mean, sd)
+        return ItemPrior(new_mean, sd)
+
+    def moved(self, mean_a: float, shift: float, scale: float) -> ItemPrior:
+        """Follow the items when ability becomes (theta - shift) / scale: a becomes a scale, d becomes d + a shift."""
+        mean = self.mean.copy()
+        if np.isfinite(self.sd[0]):
+            mean[0] += np.log(scale)
+        if np.isfinite(self.sd[1]):
+            mean[1] += mean_a * shift
+        return ItemPrior(mean, self.sd)
 
 
 def no_prior() -> ItemPrior:

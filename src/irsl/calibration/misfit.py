@@ -8,44 +8,47 @@ excess = sigma^2 (1 / n_observed + 1 / n_predicted). docs/mathematics.md, sectio
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
-from irsl.calibration.engine import blocks, log_likelihood_at
-from irsl.calibration.m_step import Items
-from irsl.calibration.quadrature import AbilityGrid
+from irsl.calibration.engine import Outcome
+from irsl.calibration.expectation import log_likelihood_at
+from irsl.calibration.quadrature import integrate
 from irsl.likelihoods import SufficientStatistics
-from irsl.likelihoods.base import Array, dense
+from irsl.likelihoods.base import Array
+from irsl.likelihoods.statistics import dense
 
 N_SPLITS = 6
 MIN_ITEMS = 8
+MAX_CELLS = 4_000_000  # subjects beyond are left out, evenly
+MIN_SUBJECTS = 64
 
 
-def misfit_variance(
-    statistics: SufficientStatistics, responses: Array, items: Items, grid: AbilityGrid, *, seed: int = 0
-) -> float:
+def misfit_variance(statistics: SufficientStatistics, outcome: Outcome, *, seed: int = 0) -> float:
     """Estimate sigma^2 per item in squared response units; 0 when the curves explain all, or with too few items.
 
     Parameters
     ----------
     statistics : SufficientStatistics
-    responses : (n_subjects, n_items) float64
-        Observed responses in 0..1 (the proportion, for counts), NaN where missing.
-    items : Items
-    grid : AbilityGrid
+    outcome : Outcome
     seed : int
         Of the random halves.
     """
-    n_items = items.n_items
+    n_subjects, n_items = statistics.shape
     if n_items < MIN_ITEMS:
         return 0.0
+    size = min(n_subjects, max(MIN_SUBJECTS, MAX_CELLS // n_items))
+    subjects = np.unique(np.linspace(0, n_subjects - 1, size).astype(np.intp))
     rng = np.random.default_rng(seed)
     estimates, weights = [], []
     for _ in range(N_SPLITS):
         first = np.zeros(n_items, bool)
         first[rng.permutation(n_items)[: n_items // 2]] = True
         for source in (first, ~first):
-            excess, scale = _excess(statistics, responses, items, grid, source)
+            excess, scale = _excess(statistics, outcome, subjects, source)
             estimates.append(excess)
             weights.append(scale)
     total = float(np.sum(weights))
@@ -53,34 +56,47 @@ def misfit_variance(
 
 
 def _excess(
-    statistics: SufficientStatistics,
-    responses: Array,
-    items: Items,
-    grid: AbilityGrid,
-    source: NDArray[np.bool_],
+    statistics: SufficientStatistics, outcome: Outcome, subjects: NDArray[np.intp], source: NDArray[np.bool_]
 ) -> tuple[float, float]:
     """Sum over subjects of squared error minus its expectation, and of 1 / n_source + 1 / n_target."""
-    natural, base = items.natural_and_base(grid.nodes.points)
-    natural, base = natural * source[:, None], base * source[:, None]
-    curves = items.likelihood.response_mean(items.eta(grid.nodes.points), items.guessing[:, None])
+    items, nodes, levels = outcome.items, outcome.nodes, statistics.levels
+    kept = source if levels is None else source[levels.item]
+    functions = tuple(table * kept[:, None] for table in items.functions(nodes.points, levels))
+    curves = items.likelihood.response_mean(items.eta(nodes.points), items.guessing[:, None])
     error = scale = 0.0
-    for rows, block, n in blocks(statistics, 256):
-        expectation = grid.posterior(log_likelihood_at(block, n, natural, base)).expectation
-        y = responses[rows]
-        seen = np.isfinite(y)
+    for start in range(0, subjects.size, 256):
+        rows = subjects[start : start + 256]
+        log_likelihood = log_likelihood_at(statistics.components(rows), functions)
+        expectation = integrate(nodes, log_likelihood, outcome.population.log_density(rows)).expectation
+        y, seen, trials = responses_of(statistics, rows)
         target = seen & ~source
         n_target, n_source = target.sum(axis=1), (seen & source).sum(axis=1)
         usable = (n_target > 0) & (n_source > 0)
         if not usable.any():
             continue
-        y, target, expectation = np.where(seen, y, 0.0)[usable], target[usable], expectation[usable]
+        y, target, expectation = y[usable], target[usable], expectation[usable]
         n_target, n_source = n_target[usable], n_source[usable]
         mean_curve = (target @ curves) / n_target[:, None]  # (n_subjects, R): each subject's own test curve
         predicted = (expectation * mean_curve).sum(axis=1)
         spread = np.maximum((expectation * mean_curve**2).sum(axis=1) - predicted**2, 0.0)
-        trials = n if isinstance(n, int) else np.maximum(dense(n)[usable], 1.0)
-        noise = (items.likelihood.response_variance(expectation @ curves.T, trials) * target).sum(axis=1)
+        n = trials if isinstance(trials, int) else np.maximum(trials[usable], 1.0)
+        noise = (items.likelihood.response_variance(expectation @ curves.T, n) * target).sum(axis=1)
         residual = (y * target).sum(axis=1) / n_target - predicted
         error += float((residual**2 - spread - noise / n_target**2).sum())
         scale += float((1.0 / n_source + 1.0 / n_target).sum())
     return error, scale
+
+
+def responses_of(
+    statistics: SufficientStatistics, rows: NDArray[np.intp] | slice
+) -> tuple[Array, NDArray[np.bool_], Any]:
+    """Responses in 0..1 of some subjects (0 where missing), where they are observed, and their numbers of trials."""
+    values, trials = statistics.stored(rows)
+    k = dense(values)
+    if statistics.holds_logits:
+        k = expit(k)
+    if isinstance(trials, int):
+        return k / trials, np.ones(k.shape, bool), trials
+    n = dense(trials)
+    seen = n > 0
+    return np.divide(k, n, out=np.zeros_like(k), where=seen), seen, n

@@ -65,3 +65,13 @@ class ItemParameters:
             self.guessing[index],
             None if self.covariance is None else self.covariance[index],
         )
+
+    def intercept_covariance(self) -> Array | None:
+        """Covariance of (log a, d) of each item, with d = -a b: dd = d d log a - a db."""
+        if self.covariance is None:
+            return None
+        jacobian = np.zeros((self.n_items, 2, 2))
+        jacobian[:, 0, 0] = 1.0
+        jacobian[:, 1, 0] = -self.discrimination * self.difficulty
+        jacobian[:, 1, 1] = -self.discrimination
+        return np.asarray(jacobian @ self.covariance @ jacobian.transpose(0, 2, 1))

@@ -1,7 +1,7 @@
 """How the items' own errors reach an ability, by the delta method.
 
 A maximum of the log-likelihood moves by d theta / d xi = (information between theta and xi) / (information of theta);
-with the information i of one response about eta, that is a^2 i / I for b and -a^2 (theta - b) i / I for log a.
+with the information i of one response about eta, that is a i / I for d and a^2 theta i / I for log a.
 """
 
 from __future__ import annotations
@@ -10,39 +10,64 @@ from typing import Any
 
 import numpy as np
 
-from irsl.calibration.parameters import ItemParameters
-from irsl.likelihoods import Likelihood
-from irsl.likelihoods.base import Array, dense
+from irsl.calibration.expectation import product
+from irsl.calibration.m_step import Items
+from irsl.calibration.quadrature import Nodes
+from irsl.likelihoods import ExponentialForm
+from irsl.likelihoods.base import Array
+from irsl.likelihoods.statistics import dense
 
-BLOCK_ROWS = 512
+BLOCK_CELLS = 2_000_000
 
 
 def item_error_variance(
-    items: ItemParameters, likelihood: Likelihood, ability: Array, se_ability: Array, trials: Any
+    items: Items, covariance: Array | None, nodes: Nodes, ability: Array, se_ability: Array, trials: Any
 ) -> Array:
     """Variance that the items' errors add to each subject's ability, (n_subjects,).
 
     Parameters
     ----------
-    items : ItemParameters
-        With covariance; without one, items are taken as exact and the variance is 0.
-    likelihood : Likelihood
+    items : Items
+    covariance : (n_items, 2, 2) float64 or None
+        Of (log a, d); None: items are taken as exact and the variance is 0.
+    nodes : Nodes
+        At which sums over items are known as functions of ability.
     ability, se_ability : (n_subjects,) float64
         The total information is 1 / se_ability^2, a prior included: what a prior holds, items cannot move.
     trials : int or (n_subjects, n_items) ndarray or csr_array
         n of every response, 0 where missing.
     """
-    added = np.zeros(ability.size)
-    if items.covariance is None:
-        return added
-    for start in range(0, ability.size, BLOCK_ROWS):
-        rows = slice(start, start + BLOCK_ROWS)
-        n = trials if isinstance(trials, int) else trials[rows]
-        n = n if isinstance(n, int) else dense(n)
-        eta = items.eta(ability[rows]).T
-        d_natural, _, d_mean = likelihood.slopes(eta, items.guessing[None, :])
-        weight = n * d_natural * d_mean * items.discrimination**2 * se_ability[rows, None] ** 2
-        gap = ability[rows, None] - items.difficulty
-        v = items.covariance
-        added[rows] = (weight**2 * (v[:, 1, 1] - 2.0 * gap * v[:, 0, 1] + gap**2 * v[:, 0, 0])).sum(axis=1)
-    return added
+    if covariance is None:
+        return np.zeros(ability.size)
+    v = np.where(np.isfinite(covariance), covariance, 0.0)
+    if not isinstance(items.likelihood, ExponentialForm):
+        return se_ability**4 * _cell_by_cell(items, v, ability, trials)
+    a = np.exp(items.log_a)[:, None]
+    spread = _spread(items, v, nodes.points[None, :])
+    table = items.likelihood.information(1, items.eta(nodes.points), items.guessing[:, None]) ** 2 * a**2 * spread
+    basis = nodes.basis(np.clip(ability, nodes.low, nodes.high))
+    if isinstance(trials, int):
+        total = basis @ (trials**2 * table.sum(axis=0))
+    else:
+        squared = trials.multiply(trials).tocsr() if hasattr(trials, "multiply") else np.asarray(trials, float) ** 2
+        total = (basis * product(squared, table)).sum(axis=1)
+    return np.asarray(se_ability**4 * np.maximum(total, 0.0))
+
+
+def _spread(items: Items, v: Array, points: Array) -> Array:
+    """Variance of eta = a theta + d from the item's errors, (n_items, n_points)."""
+    slope = np.exp(items.log_a)[:, None] * points
+    return np.asarray(v[:, 1, 1, None] + 2.0 * slope * v[:, 0, 1, None] + slope**2 * v[:, 0, 0, None])
+
+
+def _cell_by_cell(items: Items, v: Array, ability: Array, trials: Any) -> Array:
+    total = np.empty(ability.size)
+    rows = max(1, BLOCK_CELLS // items.n_items)
+    for start in range(0, ability.size, rows):
+        part = slice(start, start + rows)
+        n = trials if isinstance(trials, int) else dense(trials[part]).T
+        eta = items.eta(ability[part])
+        information = items.likelihood.information(n, eta, items.guessing[:, None])
+        weight = information**2 * np.exp(2 * items.log_a)[:, None]
+        total[part] = (weight * _spread(items, v, ability[None, part])).sum(axis=0)
+    return total

@@ -1,23 +1,34 @@
-"""The ability axis: Chebyshev nodes where the data are touched, and a grid as fine as the narrowest posterior.
+"""The ability axis: Chebyshev nodes where the data are touched, and a grid of its own for every subject.
 
 The log-likelihood of a subject is a smooth function of ability, so it is known everywhere once it is known at R
-Chebyshev nodes: one matrix product with the data. Integrals are then trapezoidal sums over a grid of the polynomial,
-whose error falls faster than any power of the spacing once that is below the posterior's standard deviation
-(Trefethen and Weideman, 2014): 5e-9 at a spacing of one standard deviation. docs/mathematics.md, section 3.
+Chebyshev nodes: one matrix product with the data. Integrals are then trapezoidal sums of the interpolating polynomial
+over a window around each subject's posterior, whose error falls faster than any power of the spacing once that is
+below the posterior's standard deviation (Trefethen and Weideman, 2014): 5e-9 at a spacing of one standard deviation.
+docs/mathematics.md, section 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
+from numpy.typing import NDArray
 
 from irsl.likelihoods.base import Array
 
-GRID_CELLS = 4_000_000  # subjects x grid points held at once, 32 MB of float64
-LOG_SQRT_2PI = 0.5 * float(np.log(2.0 * np.pi))
+POINTS = 21  # over +- 7 posterior sd: a spacing of .7 sd
+HALF_WIDTH = 7.0
+BENT = 1.0  # largest second difference of the log density that a spacing of one local sd gives
+WEIGHTY = 16.0  # nats below the peak down to which that is asked
+NEGLIGIBLE = 18.0  # nats below the peak at which a window may end
+SUPPORT = 40.0  # nats below the peak that a narrower window keeps
+NARROWED = 0.7
+MAX_POINTS = 2561
+MAX_ROUNDS = 60
+TENSOR_CELLS = 2_000_000  # subjects x points x nodes held at once, 16 MB
+
+LogWeight = Callable[[Array, NDArray[np.intp]], Array]
 
 
 @dataclass(frozen=True)
@@ -36,15 +47,18 @@ class Nodes:
         return np.asarray((self.low + self.high) / 2 + (self.high - self.low) / 2 * x)
 
     def basis(self, points: Array) -> Array:
-        """(n_points, R) cardinal functions: basis @ f(nodes) interpolates f at the points."""
+        """Cardinal functions, (..., R) for points (...): basis @ f(nodes) interpolates f at the points."""
         k = np.arange(self.count)
         weight = (-1.0) ** k * np.sin((2 * k + 1) * np.pi / (2 * self.count))
-        gap = points[:, None] - self.points[None, :]
-        exact = np.abs(gap) < 1e-13 * (self.high - self.low)
-        table = weight / np.where(exact, 1.0, gap)
-        table /= table.sum(axis=1, keepdims=True)
-        hit = exact.any(axis=1)
-        table[hit] = exact[hit]
+        table = points[..., None] - self.points
+        exact = np.abs(table) < 1e-13 * (self.high - self.low)
+        hit = exact.any(axis=-1) if exact.any() else None
+        if hit is not None:
+            table[exact] = 1.0
+        np.divide(weight, table, out=table)
+        table /= table.sum(axis=-1, keepdims=True)
+        if hit is not None:
+            table[hit] = exact[hit]
         return np.asarray(table)
 
 
@@ -57,54 +71,131 @@ class Posterior:
     mean, sd : (n_subjects,) float64
         Posterior mean and standard deviation of ability.
     log_marginal : (n_subjects,) float64
-        log of the integral of likelihood times N(0, 1), in nats, without h(y).
+        Log of the integral of likelihood times prior, in nats, without h(y).
     expectation : (n_subjects, R) float64
         Expected cardinal functions: for any smooth f, E[f(theta) | y] = expectation @ f(nodes).
+    low, high : (n_subjects,) float64
+        Window over which each was summed.
     """
 
     mean: Array
     sd: Array
     log_marginal: Array
     expectation: Array
+    low: Array
+    high: Array
 
 
-@dataclass(frozen=True)
-class AbilityGrid:
-    """Trapezoidal grid on [low, high] that carries the interpolated log-likelihood and the standard normal prior."""
+def integrate(
+    nodes: Nodes, log_likelihood: Array, log_weight: LogWeight, start: tuple[Array, Array] | None = None
+) -> Posterior:
+    """Integrate subjects' log-likelihoods at the nodes, (n_subjects, R), against a weight.
 
-    nodes: Nodes
-    points: Array
-    basis: Array
+    Parameters
+    ----------
+    nodes : Nodes
+    log_likelihood : (n_subjects, R) float64
+    log_weight : callable
+        Takes points (n, P) and the indices (n,) of their subjects; returns the log of the prior density there.
+    start : pair of (n_subjects,) float64, optional
+        Means and standard deviations that the posteriors had before; windows start there, and move where they must.
+    """
+    n = log_likelihood.shape[0]
+    mean, sd, log_marginal, low, high = (np.empty(n) for _ in range(5))
+    result = Posterior(mean, sd, log_marginal, np.empty((n, nodes.count)), low, high)
+    chunk = max(1, TENSOR_CELLS // (POINTS * nodes.count))
+    for first in range(0, n, chunk):
+        _integrate(nodes, log_likelihood, log_weight, start, np.arange(first, min(first + chunk, n)), result)
+    return result
 
-    @classmethod
-    def build(cls, nodes: Nodes, spacing: float) -> AbilityGrid:
-        """Grid of about the given spacing over the nodes' interval."""
-        count = int(np.ceil((nodes.high - nodes.low) / spacing)) + 1
-        points = np.linspace(nodes.low, nodes.high, count)
-        return cls(nodes, points, nodes.basis(points))
 
-    @property
-    def log_prior(self) -> Array:
-        """Log of the N(0, 1) density at the points plus the log of the spacing."""
-        spacing = self.points[1] - self.points[0]
-        return np.asarray(-0.5 * self.points**2 - LOG_SQRT_2PI + np.log(spacing))
+def weights_on_windows(
+    nodes: Nodes, log_likelihood: Array, log_weight: LogWeight, low: Array, high: Array, count: int
+) -> tuple[Array, Array]:
+    """Points (n, count) over the subjects' windows and their posterior weights there, each row's sum 1."""
+    points = low[:, None] + (high - low)[:, None] * np.linspace(0.0, 1.0, count)
+    weight = np.empty_like(points)
+    chunk = max(1, TENSOR_CELLS // (count * nodes.count))
+    for first in range(0, low.size, chunk):
+        rows = np.arange(first, min(first + chunk, low.size))
+        value = (nodes.basis(points[rows]) @ log_likelihood[rows][:, :, None])[..., 0] + log_weight(points[rows], rows)
+        part = np.exp(value - value.max(axis=1, keepdims=True))
+        weight[rows] = part / part.sum(axis=1, keepdims=True)
+    return points, weight
 
-    def chunks(self, n_subjects: int) -> Iterator[slice]:
-        """Row ranges for which a table over the grid stays within `GRID_CELLS`."""
-        rows = max(1, GRID_CELLS // self.points.size)
-        for start in range(0, n_subjects, rows):
-            yield slice(start, min(start + rows, n_subjects))
 
-    def posterior(self, log_likelihood: Array) -> Posterior:
-        """Integrate subjects' log-likelihoods at the nodes, (n_subjects, R), against the prior."""
-        n = log_likelihood.shape[0]
-        mean, sd, log_marginal = np.empty(n), np.empty(n), np.empty(n)
-        expectation = np.empty((n, self.nodes.count))
-        for rows in self.chunks(n):
-            weight = log_likelihood[rows] @ self.basis.T + self.log_prior
-            log_marginal[rows] = logsumexp(weight, axis=1)
-            np.exp(weight - log_marginal[rows, None], out=weight)
-            mean[rows] = weight @ self.points
-            sd[rows] = np.sqrt(np.maximum(weight @ self.points**2 - mean[rows] ** 2, 0.0))
-            expectation[rows] = weight @ self.basis
-        return Posterior(mean, sd, log_marginal, expectation)
+def _integrate(
+    nodes: Nodes,
+    log_likelihood: Array,
+    log_weight: LogWeight,
+    start: tuple[Array, Array] | None,
+    rows: NDArray[np.intp],
+    result: Posterior,
+) -> None:
+    """Fill in the results of some rows: move and narrow windows until each holds and resolves its posterior."""
+    low, high = np.full(rows.size, nodes.low), np.full(rows.size, nodes.high)
+    if start is not None:
+        low = np.maximum(start[0][rows] - HALF_WIDTH * start[1][rows], nodes.low)
+        high = np.minimum(start[0][rows] + HALF_WIDTH * start[1][rows], nodes.high)
+    count = POINTS
+    for _ in range(MAX_ROUNDS):
+        if rows.size * count * nodes.count > TENSOR_CELLS and rows.size > 1:
+            half = rows.size // 2
+            for part in (slice(0, half), slice(half, None)):
+                centre, width = (low[part] + high[part]) / 2, (high[part] - low[part]) / 2
+                everyone = np.empty(result.mean.size), np.empty(result.mean.size)
+                everyone[0][rows[part]], everyone[1][rows[part]] = centre, width / HALF_WIDTH
+                _integrate(nodes, log_likelihood, log_weight, everyone, rows[part], result)
+            return
+        share = np.linspace(0.0, 1.0, count)
+        points = low[:, None] + (high - low)[:, None] * share
+        basis = nodes.basis(points)
+        value = (basis @ log_likelihood[rows][:, :, None])[..., 0] + log_weight(points, rows)
+        top = value.max(axis=1)
+        bend = np.abs(np.diff(value, 2, axis=1))
+        sharp = np.where(value[:, 1:-1] > (top - WEIGHTY)[:, None], bend, 0.0).max(axis=1) > BENT
+        cut_low = (value[:, 0] > top - NEGLIGIBLE) & (low > nodes.low)
+        cut_high = (value[:, -1] > top - NEGLIGIBLE) & (high < nodes.high)
+        done = ~(sharp | cut_low | cut_high) | (count >= MAX_POINTS)
+        if done.any():
+            _store(result, rows[done], points[done], value[done], top[done], basis[done])
+        if done.all():
+            return
+        open_ = ~done
+        rows, low, high, value, points = rows[open_], low[open_], high[open_], value[open_], points[open_]
+        low, high, stuck = _next_windows(nodes, low, high, value, points, cut_low[open_], cut_high[open_])
+        if stuck.any():
+            count = 2 * count - 1
+
+
+def _next_windows(
+    nodes: Nodes,
+    low: Array,
+    high: Array,
+    value: Array,
+    points: Array,
+    cut_low: NDArray[np.bool_],
+    cut_high: NDArray[np.bool_],
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Widen windows that end too high, narrow those that are too coarse; say which can be neither."""
+    width, spacing = high - low, points[:, 1] - points[:, 0]
+    kept = value > value.max(axis=1, keepdims=True) - SUPPORT
+    first, last = kept.argmax(axis=1), kept.shape[1] - 1 - kept[:, ::-1].argmax(axis=1)
+    row = np.arange(low.size)
+    cut = cut_low | cut_high
+    new_low = np.where(cut, low - cut_low * width / 2, np.maximum(points[row, first] - spacing, low))
+    new_high = np.where(cut, high + cut_high * width / 2, np.minimum(points[row, last] + spacing, high))
+    new_low, new_high = np.maximum(new_low, nodes.low), np.minimum(new_high, nodes.high)
+    return new_low, new_high, ~cut & (new_high - new_low > NARROWED * width)
+
+
+def _store(result: Posterior, rows: NDArray[np.intp], points: Array, value: Array, top: Array, basis: Array) -> None:
+    weight = np.exp(value - top[:, None])
+    total = weight.sum(axis=1)
+    weight /= total[:, None]
+    mean = (weight * points).sum(axis=1)
+    result.mean[rows] = mean
+    result.sd[rows] = np.sqrt((weight * (points - mean[:, None]) ** 2).sum(axis=1))
+    result.log_marginal[rows] = top + np.log(total * (points[:, 1] - points[:, 0]))
+    result.expectation[rows] = (weight[:, None, :] @ basis)[:, 0, :]
+    result.low[rows], result.high[rows] = points[:, 0], points[:, -1]

@@ -25,7 +25,7 @@ def short_form_items(items: ItemParameters, likelihood: Likelihood, n: int, *, t
     """
     weight = np.exp(-0.5 * ABILITIES**2)
     weight /= weight.sum()
-    table = trials * item_information(items, likelihood, ABILITIES)
+    table = item_information(items, likelihood, ABILITIES, trials=trials)
     chosen: list[int] = []
     total = np.ones(ABILITIES.size)
     free = np.ones(items.n_items, bool)
@@ -39,7 +39,7 @@ def short_form_items(items: ItemParameters, likelihood: Likelihood, n: int, *, t
     return np.array(chosen, dtype=np.intp)
 
 
-def item_information(items: ItemParameters, likelihood: Likelihood, ability: Array) -> Array:
-    """Fisher information of one trial of each item, (n_items, n_abilities)."""
-    d_natural, _, d_mean = likelihood.slopes(items.eta(ability), items.guessing[:, None])
-    return np.asarray(items.discrimination[:, None] ** 2 * d_natural * d_mean)
+def item_information(items: ItemParameters, likelihood: Likelihood, ability: Array, *, trials: int = 1) -> Array:
+    """Fisher information of a response of so many trials to each item, (n_items, n_abilities)."""
+    information = likelihood.information(trials, items.eta(ability), items.guessing[:, None])
+    return np.asarray(items.discrimination[:, None] ** 2 * information)

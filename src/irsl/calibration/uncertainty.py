@@ -1,101 +1,272 @@
-"""Standard errors of items: observed information of the marginal likelihood, by Louis's identity.
+"""Standard errors of items and abilities, from the joint information of all items, abilities integrated.
 
-Information of the complete data minus the variance, under each subject's posterior, of an item's score (Louis, 1982):
-so the abilities' uncertainty is in it. Items' blocks are taken one by one; what they share is the place of the scale,
-which the anchor of the bank removes (docs/mathematics.md, section 4).
+The marginal information of all items' parameters xi = (log a_j, d_j) is that of the complete data, a 2 x 2 block D_j per
+item, minus the covariance of the score under every subject's posterior (Louis, 1982). A subject's covariance ties all
+items that it answered together, but has few directions: with a narrow posterior just one, v_i g_i g_i' with
+g_i = d2 log f / d xi d theta, the arrowhead of the joint information of abilities and items. So the information is
+D - U U', inverted by Woodbury's identity. Means of the items' prior are integrated out: one more direction each.
+
+Two scales (docs/mathematics.md, section 4). On the population's, ability is N(0, 1) and everybody's common error is in
+every standard error; on the anchored one the calibration subjects themselves have mean 0 and sd 1, which removes it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
-from irsl.calibration.engine import blocks, log_likelihood_at
-from irsl.calibration.item_prior import ItemPrior
-from irsl.calibration.m_step import ExpectedStatistics, Items, information
-from irsl.calibration.quadrature import AbilityGrid
+from irsl.calibration.engine import Outcome
+from irsl.calibration.expectation import log_likelihood_at
+from irsl.calibration.item_prior import PSEUDO_ITEMS, ItemPrior
+from irsl.calibration.m_step import Items, in_chunks, step_information
+from irsl.calibration.propagation import item_error_variance
+from irsl.calibration.quadrature import integrate, weights_on_windows
 from irsl.likelihoods import SufficientStatistics
-from irsl.likelihoods.base import Array, dense
+from irsl.likelihoods.base import Array
 
-BLOCK_ROWS = 256
+EXACT_ITEMS = 300  # up to here the covariance of the scores is integrated; above, posteriors are narrow
+EXACT_WORK = 5e10  # multiplications of the integrated covariance
+EXACT_SCORES = 5e7
+SUBJECT_WORK = 2e10  # items x subjects^2, above which directions are taken at the nodes, not subject by subject
+SUBJECT_SCORES = 2e7
+QUADRATURE = 25
+SMALLEST = 1e-9  # eigenvalue of I - U' D^-1 U
+SMALLEST_SHARE = 0.05  # of a posterior variance that anchoring may leave
+TIGHT = 1e7  # precision of a common slope's deviations, in multiples of the information
 
 
-def item_covariances(
+@dataclass(frozen=True)
+class Uncertainty:
+    """Covariances of (log a, d) of every item on both scales, and standard errors of the calibration's abilities.
+
+    Attributes
+    ----------
+    anchored, population : (n_items, 2, 2) float64
+        NaN where the responses carry no information.
+    se_ability : (n_subjects,) float64
+        Relative to the anchor, the items' errors included.
+    """
+
+    anchored: Array
+    population: Array
+    se_ability: Array
+
+
+@dataclass(frozen=True)
+class _Directions:
+    """U of the information D - U U', and how abilities follow the items: d theta_i = h_i' d xi.
+
+    Attributes
+    ----------
+    tied : (2 n_items, K) float64
+    follow : (2 n_items, n_subjects) float64, or None
+        The h_i; None where there are too many subjects for one direction each.
+    centre, width : (2 n_items,) float64
+        d of the subjects' mean and of their sd.
+    """
+
+    tied: Array
+    follow: Array | None
+    centre: Array
+    width: Array
+
+
+def uncertainty(
+    statistics: SufficientStatistics, outcome: Outcome, *, common_slope: bool, design_effect: Array | None = None
+) -> Uncertainty:
+    """Invert the joint information."""
+    items, step, nodes = outcome.items, outcome.step, outcome.nodes
+    n_subjects, n_items = statistics.shape
+    parts = in_chunks(
+        n_items,
+        nodes.count,
+        lambda i: step_information(items.take(i), step.expected.take(i), nodes, safe=False)[1],
+    )
+    blocks = np.concatenate(parts)
+    work = n_subjects * QUADRATURE * 4.0 * n_items**2
+    if n_items <= EXACT_ITEMS and work <= EXACT_WORK and n_subjects * QUADRATURE * n_items <= EXACT_SCORES:
+        directions = _integrated(statistics, outcome)
+    elif n_subjects * n_items <= SUBJECT_SCORES and n_items * n_subjects**2 <= SUBJECT_WORK:
+        directions, noise = _by_subject(statistics, outcome)
+        blocks -= noise
+    else:
+        directions, noise = _at_nodes(statistics, outcome)
+        blocks -= noise
+    effect = np.ones(2) if design_effect is None else design_effect
+    return _invert(statistics, outcome, blocks, directions, common_slope=common_slope, design_effect=effect)
+
+
+def _integrated(statistics: SufficientStatistics, outcome: Outcome) -> _Directions:
+    """The covariance of all scores under every subject's posterior, integrated and added up."""
+    items, nodes, step = outcome.items, outcome.nodes, outcome.step
+    n_subjects, n_items = statistics.shape
+    functions = items.functions(nodes.points, statistics.levels)
+    total = np.zeros((2 * n_items, 2 * n_items))
+    follow = np.empty((2 * n_items, n_subjects))
+    for rows in statistics.blocks(max(1, 2_000_000 // (QUADRATURE * n_items))):
+        log_likelihood = log_likelihood_at(statistics.components(rows), functions)
+        weight = outcome.population.log_density(np.arange(rows.start, rows.stop))
+        posterior = integrate(nodes, log_likelihood, weight, (step.ability[rows], step.se_ability[rows]))
+        points, w = weights_on_windows(nodes, log_likelihood, weight, posterior.low, posterior.high, QUADRATURE)
+        t, n = statistics.cells(rows)
+        slope = np.exp(items.log_a) * points[:, :, None]
+        n = n if isinstance(n, int) else n[:, None, :]
+        first = items.likelihood.score(t[:, None, :], n, slope + items.intercept, items.guessing)
+        score = np.stack([first * slope, first], axis=-1).reshape(points.shape[0], QUADRATURE, -1)
+        score -= (w[:, :, None] * score).sum(axis=1, keepdims=True)
+        place = points - (w * points).sum(axis=1, keepdims=True)
+        follow[:, rows] = ((w * place)[:, :, None] * score).sum(axis=1).T
+        score *= np.sqrt(w)[:, :, None]
+        flat = score.reshape(-1, 2 * n_items)
+        total += flat.T @ flat
+    size, axes = np.linalg.eigh(total)
+    tied = axes * np.sqrt(np.maximum(size, 0.0))
+    return _Directions(tied, follow, follow.mean(axis=1), (follow * step.ability).mean(axis=1))
+
+
+def _by_subject(statistics: SufficientStatistics, outcome: Outcome) -> tuple[_Directions, Array]:
+    """One direction a subject, at its posterior mean; and what responses' noise adds to the items' own blocks."""
+    items, step = outcome.items, outcome.step
+    n_subjects, n_items = statistics.shape
+    a = np.exp(items.log_a)
+    follow = np.empty((n_items, 2, n_subjects))
+    noise = np.zeros((n_items, 2, 2))
+    for rows in statistics.blocks(max(1, 1_000_000 // n_items)):
+        _, n = statistics.cells(rows)
+        theta, variance = step.ability[rows], step.se_ability[rows] ** 2
+        eta = theta[:, None] * a + items.intercept
+        information = items.likelihood.information(n, eta, items.guessing)
+        pull = -(variance[:, None] * a * information).T
+        follow[:, 1, rows] = pull
+        follow[:, 0, rows] = pull * (a[:, None] * theta)
+        noise += _noise(items, n, theta[:, None], eta, variance[:, None])
+    flat = follow.reshape(2 * n_items, n_subjects)
+    directions = _Directions(flat / step.se_ability, flat, flat.mean(axis=1), (flat * step.ability).mean(axis=1))
+    return directions, noise
+
+
+def _noise(items: Items, n: Any, theta: Array, eta: Array, variance: Array) -> Array:
+    """Sum over subjects of v Var(d s / d theta), with s the score of (log a, d), over responses: (n_items, 2, 2)."""
+    a = np.exp(items.log_a)
+    first, cross, second = items.likelihood.score_slope_variance(n, eta, items.guessing)
+    # s = (a theta l', l'), so d s / d theta = (a l' + a^2 theta l'', a l'')
+    slope = a * theta
+    result = np.empty((items.n_items, 2, 2))
+    result[:, 0, 0] = (variance * a**2 * (first + 2 * slope * cross + slope**2 * second)).sum(axis=0)
+    result[:, 0, 1] = result[:, 1, 0] = (variance * a**2 * (cross + slope * second)).sum(axis=0)
+    result[:, 1, 1] = (variance * a**2 * second).sum(axis=0)
+    return result
+
+
+def _at_nodes(statistics: SufficientStatistics, outcome: Outcome) -> tuple[_Directions, Array]:
+    """As `_by_subject`, with directions as functions of ability at the nodes, and missing cells by their share."""
+    items, step, nodes = outcome.items, outcome.step, outcome.nodes
+    n_subjects = statistics.shape[0]
+    points, variance = nodes.points, step.se_ability**2
+    n: Any = 1
+    if isinstance(statistics.trials, int):
+        n = statistics.trials
+    else:
+        share = step.expected.components[-1].sum(axis=1)
+        n = (share if step.expected.levels is None else step.expected.levels.total(share[:, None])[:, 0]) / n_subjects
+    a = np.exp(items.log_a)
+    eta = items.eta(points).T
+    information = a * items.likelihood.information(n, eta, items.guessing)
+    table = -np.stack([information * a * points[:, None], information], axis=-1).reshape(points.size, -1).T
+    gram = (step.expectation * variance[:, None]).T @ step.expectation
+    size, axes = np.linalg.eigh((gram + gram.T) / 2)
+    weight = variance @ step.expectation
+    centre = table @ weight / n_subjects
+    width = table @ ((variance * step.ability) @ step.expectation) / n_subjects
+    noise = _noise(items, n, points[:, None], eta, weight[:, None])
+    return _Directions(table @ (axes * np.sqrt(np.maximum(size, 0.0))), None, centre, width), noise
+
+
+def _invert(
     statistics: SufficientStatistics,
-    items: Items,
-    prior: ItemPrior,
-    grid: AbilityGrid,
-    expected: ExpectedStatistics,
+    outcome: Outcome,
+    blocks: Array,
+    directions: _Directions,
     *,
     common_slope: bool,
-) -> Array:
-    """Covariance of (log a, b) of every item, (n_items, 2, 2); NaN where the responses carry no information.
-
-    With a common slope every item carries the variance of the one log a, and b's own variance given it plus what the
-    slope adds.
-    """
-    _, complete = information(items, expected, grid.nodes)
-    observed = complete - _score_variance(statistics, items, grid)
-    observed[:, [0, 1], [0, 1]] += prior.precision
-    if common_slope:
-        return _of_difficulty(_common_slope_covariance(observed), items)
-    det = observed[:, 0, 0] * observed[:, 1, 1] - observed[:, 0, 1] ** 2
-    good = (det > 0) & (observed[:, 0, 0] > 0)
-    covariance = np.full_like(observed, np.nan)
-    covariance[good] = np.linalg.inv(observed[good])
-    return _of_difficulty(covariance, items)
-
-
-def _of_difficulty(covariance: Array, items: Items) -> Array:
-    """Covariance of (log a, b) from that of (log a, d), with b = -d / a: db = -b d log a - d d / a."""
-    n = items.n_items
-    jacobian = np.zeros((n, 2, 2))
-    jacobian[:, 0, 0] = 1.0
-    jacobian[:, 1, 0] = -items.difficulty
-    jacobian[:, 1, 1] = -np.exp(-items.log_a)
-    return np.asarray(jacobian @ covariance @ jacobian.transpose(0, 2, 1))
-
-
-def _score_variance(statistics: SufficientStatistics, items: Items, grid: AbilityGrid) -> Array:
-    """Sum over subjects of the posterior covariance of the complete-data score of (log a, d), (n_items, 2, 2)."""
-    points = grid.nodes.points
-    natural, base = items.natural_and_base(points)
-    d_natural, mean, _ = items.likelihood.slopes(items.eta(points), items.guessing[:, None])
-    a = np.exp(items.log_a)
-    directions = (a[:, None] * points[None, :], np.ones_like(mean))
+    design_effect: Array,
+) -> Uncertainty:
+    items, step = outcome.items, outcome.step
     n_items = items.n_items
-    # E[s s'] needs T^2, T n and n^2 against the posterior; E[s] E[s]' needs each cell's expected score
-    squares = [np.zeros((n_items, points.size)) for _ in range(3)]
-    outer = np.zeros((n_items, 2, 2))
-    for _, block, n in blocks(statistics, BLOCK_ROWS):
-        log_likelihood = log_likelihood_at(block, n, natural, base)
-        expectation = grid.posterior(log_likelihood).expectation
-        t = dense(block)
-        trials = np.full(t.shape, float(n)) if isinstance(n, int) else dense(n)
-        for total, product in zip(squares, (t * t, t * trials, trials * trials), strict=True):
-            total += product.T @ expectation
-        scores = [
-            t * (expectation @ (d * d_natural).T) - trials * (expectation @ (d * d_natural * mean).T)
-            for d in directions
-        ]
-        for i in range(2):
-            for j in range(2):
-                outer[:, i, j] += (scores[i] * scores[j]).sum(axis=0)
-    squared = d_natural**2 * (squares[0] - 2.0 * mean * squares[1] + mean**2 * squares[2])
-    second = np.empty((n_items, 2, 2))
-    for i in range(2):
-        for j in range(2):
-            second[:, i, j] = (squared * directions[i] * directions[j]).sum(axis=1)
-    return second - outer
+    precision, tied = _prior_precision(blocks, outcome.prior, common_slope=common_slope)
+    whole = blocks.copy()
+    whole[:, [0, 1], [0, 1]] += precision
+    det = whole[:, 0, 0] * whole[:, 1, 1] - whole[:, 0, 1] ** 2
+    good = (det > 0) & (whole[:, 0, 0] > 0) & np.isfinite(det)
+    whole[~good] = np.eye(2)
+    own = np.linalg.inv(whole)
+    u = np.concatenate([directions.tied, tied], axis=1)
+    u[np.repeat(~good, 2)] = 0.0
+
+    def own_times(x: Array) -> Array:
+        return np.asarray((own @ x.reshape(n_items, 2, -1)).reshape(2 * n_items, -1))
+
+    spread = own_times(u)
+    size, axes = np.linalg.eigh(np.eye(u.shape[1]) - u.T @ spread)
+    root = spread @ (axes / np.sqrt(np.maximum(size, SMALLEST)))
+    by_item = root.reshape(n_items, 2, -1)
+    population = own + by_item @ by_item.transpose(0, 2, 1)
+
+    def covariance_times(x: Array) -> Array:
+        return np.asarray(own_times(x) + root @ (root.T @ x))
+
+    moves = np.stack([directions.width, directions.centre], axis=1)  # of log sd and of the mean, against items
+    moves[np.repeat(~good, 2)] = 0.0
+    cross = covariance_times(moves)
+    common = moves.T @ cross
+    theta, variance, n = step.ability, step.se_ability**2, step.ability.size
+    for i, left in enumerate((theta, np.ones(n))):
+        for j, right in enumerate((theta, np.ones(n))):
+            common[i, j] += float((variance * left * right).sum()) / n**2
+    # log a grows with the subjects' sd, d by a times their mean
+    lift = np.zeros((n_items, 2, 2))
+    lift[:, 0, 0], lift[:, 1, 1] = 1.0, np.exp(items.log_a)
+    shared = cross.reshape(n_items, 2, 2) @ lift
+    anchored = population + shared + shared.transpose(0, 2, 1) + lift @ common @ lift
+    population, anchored = (_inflated(x, precision, design_effect) for x in (population, anchored))
+    population[~good], anchored[~good] = np.nan, np.nan
+    if directions.follow is None:
+        added = item_error_variance(items, anchored, outcome.nodes, theta, step.se_ability, statistics.trials)
+        total = variance + added
+    else:
+        follow = np.where(np.repeat(good, 2)[:, None], directions.follow, 0.0)
+        place = np.stack([theta, np.ones(n)])
+        along = follow.T @ cross
+        total = variance * (1.0 - 2.0 * (1.0 + theta**2) / n) + (follow * covariance_times(follow)).sum(axis=0)
+        total += np.einsum("in,ij,jn->n", place, common, place) - 2.0 * (along * place.T).sum(axis=1)
+    return Uncertainty(anchored, population, np.sqrt(np.maximum(total, SMALLEST_SHARE * variance)))
 
 
-def _common_slope_covariance(observed: Array) -> Array:
-    d = observed[:, 1, 1]
-    good = d > 0
-    ratio = np.where(good, observed[:, 0, 1] / np.where(good, d, 1.0), 0.0)
-    schur = observed[:, 0, 0].sum() - (ratio * observed[:, 0, 1]).sum()
-    covariance = np.full_like(observed, np.nan)
-    variance = 1.0 / schur if schur > 0 else np.nan
-    covariance[good, 0, 0] = variance
-    covariance[good, 0, 1] = covariance[good, 1, 0] = -ratio[good] * variance
-    covariance[good, 1, 1] = 1.0 / d[good] + ratio[good] ** 2 * variance
-    return covariance
+def _prior_precision(blocks: Array, prior: ItemPrior, *, common_slope: bool) -> tuple[Array, Array]:
+    """Precision of (log a, d) about the prior's means, and the directions in which those means are free.
+
+    A common slope is a prior of no width about a free mean.
+    """
+    n_items = blocks.shape[0]
+    precision = prior.precision.copy()
+    members = np.array([n_items + PSEUDO_ITEMS, float(n_items)])
+    if common_slope:
+        precision[0] = TIGHT * float(np.abs(blocks[:, 0, 0]).mean())
+        members[0] = n_items
+    tied = np.zeros((n_items, 2, 2))
+    for part in range(2):
+        tied[:, part, part] = np.sqrt(precision[part] / members[part])
+    return precision, tied.reshape(2 * n_items, 2)
+
+
+def _inflated(covariance: Array, precision: Array, design_effect: Array) -> Array:
+    """Covariance when the responses count for less: V (deff (V^-1 - P) + P) V, with P the prior's precision."""
+    if (design_effect == 1.0).all():
+        return covariance
+    root = np.sqrt(np.maximum(design_effect, 1.0))
+    inverse = np.linalg.inv(covariance)
+    data = inverse - np.diag(np.where(precision < 1e5, precision, 0.0))
+    meat = data * np.outer(root, root) + (inverse - data)
+    return np.asarray(covariance @ meat @ covariance)

@@ -1,87 +1,161 @@
-"""The contract of a likelihood, and the sufficient statistics of a response matrix under it."""
+"""The contract of a likelihood, and the exponential form that most of them share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from irsl.likelihoods.statistics import Expected, Levels, SufficientStatistics
+
 Array = NDArray[np.float64]
-Matrix = Any  # (n_subjects, n_items) ndarray, memory map or scipy.sparse.csr_array
 
 
-@dataclass(frozen=True)
-class SufficientStatistics:
-    """T(y) and n of every cell of a response matrix, and what of the density does not depend on eta.
+class Likelihood(ABC):
+    """log f(y | eta) = sum_s T_s(y) A_s(eta) + h(y), where the item-response curve is c + (1 - c) logistic(eta).
 
-    Attributes
-    ----------
-    values : (n_subjects, n_items) ndarray, memory map or csr_array, float32
-        T(y); 0 where missing.
-    trials : int, or the same shape and storage as `values`
-        n of every cell; an int says that every cell is observed with that many trials, 0 marks a missing cell.
-    constant : float
-        Sum over the observed cells of the part of h(y) that has no parameter, in nats.
-    slope : float
-        Sum over the observed cells of the factor of the likelihood's own parameter in h(y); 0 without one.
+    Methods take `eta` of any shape and a guessing floor c that broadcasts with it, and return arrays of that shape. A
+    response is given by its T(y) (successes k of a count, the logit of a probability) and its number of trials n, 0
+    where it is missing.
     """
 
-    values: Matrix
-    trials: Matrix | int
-    constant: float
-    slope: float = 0.0
-
-
-class Likelihood(Protocol):
-    """log f(y | eta) = T(y) A(eta) + n C(eta) + h(y), where the item-response curve is c + (1 - c) logistic(eta).
-
-    Methods take `eta` of any shape and a guessing floor c that broadcasts with it, and return arrays of that shape. The
-    identity C' = -A' E[T] / n makes `slopes` sufficient for score and information: with m = E[T] / n,
-    d log f / d eta = A' (T - n m), and the Fisher information of a response about eta is n A' m'.
-    """
+    name: str
+    parameter_name: ClassVar[str | None] = None
 
     @property
-    def name(self) -> str:
-        """Name of the likelihood, as `calibrate` takes it."""
+    def parameter(self) -> float | None:
+        """The likelihood's own parameter (a precision or an overdispersion), or None."""
+        return None if self.parameter_name is None else float(getattr(self, self.parameter_name))
 
-    @property
-    def precision(self) -> float | None:
-        """Precision phi, or None where the likelihood has none."""
+    def at(self, parameter: float) -> Likelihood:
+        """Return the same likelihood at another value of its own parameter."""
+        raise TypeError(f"the {self.name} likelihood has no parameter of its own")
 
-    def sufficient_statistics(self, matrix: Any, *, resolution: float | None) -> SufficientStatistics:
-        """T(y) and n of a `ResponseMatrix`."""
+    def is_linear(self, guessing: Array) -> bool:
+        """Whether A is eta itself, so that sums over items are linear in ability."""
+        return False
 
-    def natural_and_base(self, eta: Array, guessing: Array | float) -> tuple[Array, Array]:
-        """A(eta) and C(eta)."""
+    @abstractmethod
+    def sufficient_statistics(self, matrix: Any) -> SufficientStatistics:
+        """What the engine needs of a `ResponseMatrix`, whose arrays are read block by block and never changed."""
 
-    def slopes(self, eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
-        """A', m and m', derivatives with respect to eta."""
+    @abstractmethod
+    def functions(self, eta: Array, guessing: Array | float, levels: Levels | None = None) -> tuple[Array, ...]:
+        """A_s(eta) for every component s of the statistics, (n_columns, n_points) each."""
 
-    def natural_curvature(self, eta: Array, guessing: Array | float) -> Array:
-        """A'', with which the observed information is n A' m' - A'' (T - n m)."""
+    @abstractmethod
+    def objective(self, eta: Array, guessing: Array | float, expected: Expected) -> Array:
+        """Sum over s of H_s A_s(eta), (n_items, n_points): the expected log-likelihood, node by node."""
 
-    def curvature(self, eta: Array, guessing: Array | float) -> Array:
-        """m'', which Warm's correction needs."""
+    @abstractmethod
+    def objective_slopes(self, eta: Array, guessing: Array | float, expected: Expected) -> tuple[Array, Array, Array]:
+        """Derivative of `objective` in eta, its expected information, and its observed information."""
 
+    def parameter_step(self, eta: Array, guessing: Array | float, expected: Expected, slope: float) -> Likelihood:
+        """Take a scoring step for the likelihood's own parameter; return it as it is where it has none."""
+        return self
+
+    @abstractmethod
+    def score(self, values: Array, trials: Any, eta: Array, guessing: Array | float) -> Array:
+        """D log f / d eta of responses; 0 where `trials` is 0."""
+
+    @abstractmethod
+    def information(self, trials: Any, eta: Array, guessing: Array | float) -> Array:
+        """Fisher information about eta of a response of so many trials."""
+
+    @abstractmethod
+    def information_bias(self, trials: Any, eta: Array, guessing: Array | float) -> Array:
+        """J = E[l' l'' + l'^3] about eta of a response: Warm (1989) adds J / (2 I) to the score."""
+
+    @abstractmethod
+    def score_slope_variance(self, trials: Any, eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
+        """Variances and covariance of the score l' and of l'' + information, with which scores vary about their mean.
+
+        Returns Var(l'), Cov(l', l''), Var(l'') of one response.
+        """
+
+    @abstractmethod
     def response_mean(self, eta: Array, guessing: Array | float) -> Array:
-        """Expected response per trial, in 0..1: the item-response curve."""
+        """Expected response per trial, in 0..1."""
 
-    def response_variance(self, mean: Array, trials: Array | int) -> Array:
+    @abstractmethod
+    def response_variance(self, mean: Array, trials: Any) -> Array:
         """Variance of the observed response (the proportion, for counts) around its curve."""
 
-    def log_density(self, values: Array, trials: Array | int, eta: Array, guessing: Array | float) -> Array:
-        """Log f(y | eta) evaluated directly: the slow version that tests and the engine's self-check use."""
+    @abstractmethod
+    def log_density(self, values: Array, trials: Any, eta: Array, guessing: Array | float) -> Array:
+        """Log f of responses given as T and n, evaluated directly: what tests and the engine's self-check use."""
 
+    @abstractmethod
     def sample(self, eta: Array, guessing: Array | float, *, trials: int, rng: np.random.Generator) -> Array:
         """Draw responses: successes of `trials` for counts, else the response itself."""
 
 
-def dense(cells: Matrix) -> Array:
-    """Return a block of cells as a float64 array, whatever its storage."""
-    return np.asarray(cells.toarray() if hasattr(cells, "toarray") else cells, dtype=np.float64)
+class ExponentialForm(Likelihood):
+    """log f = T A(eta) + n C(eta) + h, one T per response.
+
+    The identity C' = -A' E[T] / n makes `slopes` sufficient for score and information: with m = E[T] / n,
+    d log f / d eta = A' (T - n m), and the information of a response is n A' m'.
+    """
+
+    @abstractmethod
+    def natural_and_base(self, eta: Array, guessing: Array | float) -> tuple[Array, Array]:
+        """A(eta) and C(eta)."""
+
+    @abstractmethod
+    def slopes(self, eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
+        """A', m and m', derivatives with respect to eta."""
+
+    @abstractmethod
+    def natural_curvature(self, eta: Array, guessing: Array | float) -> Array:
+        """A'', with which the observed information is n A' m' - A'' (T - n m)."""
+
+    @abstractmethod
+    def curvature(self, eta: Array, guessing: Array | float) -> Array:
+        """M'', which Warm's correction needs."""
+
+    def functions(self, eta: Array, guessing: Array | float, levels: Levels | None = None) -> tuple[Array, ...]:
+        """A and C."""
+        return self.natural_and_base(eta, guessing)
+
+    def objective(self, eta: Array, guessing: Array | float, expected: Expected) -> Array:
+        """H A + n C."""
+        natural, base = self.natural_and_base(eta, guessing)
+        values, trials = expected.components[:2]
+        return values * natural + trials * base
+
+    def objective_slopes(self, eta: Array, guessing: Array | float, expected: Expected) -> tuple[Array, Array, Array]:
+        """A' (H - n m), n A' m' and n A' m' - A'' (H - n m)."""
+        values, trials = expected.components[:2]
+        d_natural, mean, d_mean = self.slopes(eta, guessing)
+        residual = values - trials * mean
+        information = trials * d_natural * d_mean
+        return d_natural * residual, information, information - self.natural_curvature(eta, guessing) * residual
+
+    def score(self, values: Array, trials: Any, eta: Array, guessing: Array | float) -> Array:
+        """A' (T - n m)."""
+        d_natural, mean, _ = self.slopes(eta, guessing)
+        return np.asarray(d_natural * (values - trials * mean))
+
+    def information(self, trials: Any, eta: Array, guessing: Array | float) -> Array:
+        """N A' m'."""
+        d_natural, _, d_mean = self.slopes(eta, guessing)
+        return np.asarray(trials * d_natural * d_mean)
+
+    def information_bias(self, trials: Any, eta: Array, guessing: Array | float) -> Array:
+        """N A' m''."""
+        d_natural, _, _ = self.slopes(eta, guessing)
+        return np.asarray(trials * d_natural * self.curvature(eta, guessing))
+
+    def score_slope_variance(self, trials: Any, eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
+        """From Var(T) = n m' / A': n A' m', n A'' m' and n A''^2 m' / A'."""
+        d_natural, _, d_mean = self.slopes(eta, guessing)
+        bend = self.natural_curvature(eta, guessing)
+        spread = np.divide(d_mean, d_natural, out=np.zeros_like(d_mean), where=d_natural > 0)
+        return trials * d_natural * d_mean, trials * bend * d_mean, trials * bend**2 * spread
 
 
 def logistic_curve(eta: Array, guessing: Array | float) -> Array:

@@ -2,63 +2,73 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import digamma, expit, gammaln, polygamma
 
 from irsl.errors import DataError
-from irsl.likelihoods.base import Array, SufficientStatistics, logistic_curve
+from irsl.likelihoods.base import Array, ExponentialForm, logistic_curve
+from irsl.likelihoods.statistics import BLOCK_CELLS, Expected, SufficientStatistics
 
-BLOCK_ROWS = 256
+TABLE_RANGE = 40.0  # logits; beyond, log f is linear to 1e-17
+TABLE_STEPS = 64  # per logit: cubic interpolation is then exact to 2e-10 of the functions' scale
+TABLE_FROM = 20_000  # evaluations for which a table pays
 
 
 @dataclass(frozen=True)
-class Beta:
+class Beta(ExponentialForm):
     """A probability y with mean mu and precision phi: Beta(mu phi, (1 - mu) phi), Var(y) = mu (1 - mu) / (phi + 1).
 
     T = logit y, A = phi mu, C = lgamma(phi) - lgamma(mu phi) - lgamma((1 - mu) phi), and
     h = (phi - 1) log(1 - y) - log y; m = digamma(mu phi) - digamma((1 - mu) phi).
 
+    Attributes
+    ----------
+    precision : float
+    resolution : float or None
+        Smallest step between two values: those below half of it or above 1 minus half of it are moved there.
+
     Source: Ferrari and Cribari-Neto (2004), "Beta regression for modelling rates and proportions", section 2.
     """
 
     precision: float = 10.0
+    resolution: float | None = None
     name: str = "beta"
 
-    def sufficient_statistics(self, matrix: Any, *, resolution: float | None = None) -> SufficientStatistics:
-        """T = logit y in storage of our own; the matrix's exact logits are used where it has them.
+    parameter_name: ClassVar[str | None] = "precision"
+
+    def at(self, parameter: float) -> Beta:
+        """Return the Beta of another precision."""
+        return replace(self, precision=parameter)
+
+    def sufficient_statistics(self, matrix: Any) -> SufficientStatistics:
+        """T = logit y, computed block by block; the matrix's exact logits are used where it has them.
 
         Raises
         ------
         DataError
-            A probability is exactly 0 or 1 and no `resolution` was given; the message names the first.
+            A probability is exactly 0 or 1 and the likelihood has no resolution; the message names the first.
         """
-        if matrix.logits is not None:
-            logits = matrix.logits
-        elif isinstance(matrix.values, np.ndarray):
-            logits = np.empty(matrix.values.shape, dtype=np.float32)
-            for start in range(0, logits.shape[0], BLOCK_ROWS):
-                rows = slice(start, start + BLOCK_ROWS)
-                observed = True if isinstance(matrix.trials, int) else np.asarray(matrix.trials[rows]) > 0
-                logits[rows] = _logit(matrix, np.asarray(matrix.values[rows]), observed, resolution, start)
-        else:
-            trials = matrix.trials.tocoo()
-            subject, item = trials.coords
-            y = np.asarray(matrix.values[subject, item]).ravel()
-            _refuse_boundary(matrix, y, subject, item, resolution)
-            data = _squeezed_logit(y, resolution).astype(np.float32)
-            logits = sparse.csr_array((data, (subject, item)), shape=matrix.values.shape)
-        slope, constant = _log_complement_sums(logits, matrix.trials)
-        return SufficientStatistics(logits, matrix.trials, constant=constant, slope=slope)
+        exact = matrix.logits is not None
+        values = matrix.logits if exact else matrix.values
+        transform = _exact if exact else _Logit(self.resolution)
+        statistics = SufficientStatistics(values, matrix.trials, constant=0.0, transform=transform, holds_logits=exact)
+        if not exact and self.resolution is None:
+            _refuse_boundary(matrix)
+        slope, constant = _log_complement_sums(statistics)
+        return replace(statistics, constant=constant, slope=slope)
 
     def natural_and_base(self, eta: Array, guessing: Array | float) -> tuple[Array, Array]:
         """A = phi mu and C, the log of the Beta function's reciprocal."""
         phi = self.precision
-        mu = logistic_curve(eta, guessing)
-        nu = (1.0 - np.asarray(guessing)) * expit(-eta)
+        if _tabulated(eta, guessing):
+            return phi * expit(eta), _table(phi).base(eta)
+        mu, nu, _ = _curve(eta, guessing)
         return phi * mu, gammaln(phi) - gammaln(mu * phi) - gammaln(nu * phi)
 
     def slopes(self, eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
@@ -83,34 +93,133 @@ class Beta:
             phi * d2_mu * (polygamma(1, p) + polygamma(1, q)) + (phi * d_mu) ** 2 * (polygamma(2, p) - polygamma(2, q))
         )
 
+    def objective_slopes(self, eta: Array, guessing: Array | float, expected: Expected) -> tuple[Array, Array, Array]:
+        """As any exponential form, from tables of A' m and A' m' where there are many points."""
+        if not _tabulated(eta, guessing):
+            return super().objective_slopes(eta, guessing, expected)
+        values, trials = expected.components[:2]
+        s = expit(eta)
+        mean, information = _table(self.precision).weighted_slopes(eta)
+        gradient = self.precision * (s * (1.0 - s)) * values - trials * mean
+        information = trials * information
+        return gradient, information, information - (1.0 - 2.0 * s) * gradient
+
+    def information(self, trials: Any, eta: Array, guessing: Array | float) -> Array:
+        """(phi mu')^2 (trigamma(mu phi) + trigamma((1 - mu) phi)) where observed."""
+        if _tabulated(eta, guessing):
+            return np.asarray(trials * _table(self.precision).weighted_slopes(eta)[1])
+        return super().information(trials, eta, guessing)
+
+    def parameter_step(self, eta: Array, guessing: Array | float, expected: Expected, slope: float) -> Beta:
+        """Scoring for log phi."""
+        phi = self.precision
+        values, trials = expected.components[:2]
+        if _tabulated(eta, guessing):
+            mu = expit(eta)
+            d_base, weight = _table(phi).precision_slopes(eta)
+        else:
+            mu, d_base, weight = precision_slopes(phi, eta, guessing)
+        gradient = phi * float((values * mu + trials * d_base).sum() + slope)
+        curvature = phi**2 * float((trials * weight).sum())
+        return self.at(phi * float(np.exp(np.clip(gradient / max(curvature, 1e-12), -1.0, 1.0))))
+
     def response_mean(self, eta: Array, guessing: Array | float) -> Array:
         """Return mu."""
         return logistic_curve(eta, guessing)
 
-    def response_variance(self, mean: Array, trials: Array | int) -> Array:
+    def response_variance(self, mean: Array, trials: Any) -> Array:
         """Mu (1 - mu) / (phi + 1)."""
         return np.asarray(mean * (1.0 - mean) / (self.precision + 1.0))
 
-    def log_density(self, values: Array, trials: Array | int, eta: Array, guessing: Array | float) -> Array:
-        """Log of the Beta density at y; 0 where `trials` is 0."""
+    def log_density(self, values: Array, trials: Any, eta: Array, guessing: Array | float) -> Array:
+        """Log of the Beta density of y, given as T = logit y; 0 where `trials` is 0."""
         natural, base = self.natural_and_base(eta, guessing)
-        log_y, log_complement = np.log(values), np.log1p(-values)
+        log_y, log_complement = -np.logaddexp(0.0, -values), -np.logaddexp(0.0, values)
         h = (self.precision - 1.0) * log_complement - log_y
-        return np.asarray(np.where(np.asarray(trials) > 0, (log_y - log_complement) * natural + base + h, 0.0))
+        return np.asarray(np.where(np.asarray(trials) > 0, values * natural + base + h, 0.0))
 
     def sample(self, eta: Array, guessing: Array | float, *, trials: int = 1, rng: np.random.Generator) -> Array:
         """Probabilities, float64."""
         mu, nu, _ = _curve(eta, guessing)
         return np.asarray(rng.beta(mu * self.precision, nu * self.precision))
 
-    def precision_slope(self, eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
-        """Derivatives with respect to phi of A (which is mu) and of C, and minus the expected second derivative."""
-        phi = self.precision
-        mu, nu, _ = _curve(eta, guessing)
-        p, q = mu * phi, nu * phi
-        d_base = digamma(phi) - mu * digamma(p) - nu * digamma(q)
-        information = mu**2 * polygamma(1, p) + nu**2 * polygamma(1, q) - polygamma(1, phi)
-        return mu, d_base, information
+
+def precision_slopes(phi: float, eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
+    """Derivatives with respect to phi of A (which is mu) and of C, and minus the expected second derivative."""
+    mu, nu, _ = _curve(eta, guessing)
+    p, q = mu * phi, nu * phi
+    d_base = digamma(phi) - mu * digamma(p) - nu * digamma(q)
+    information = mu**2 * polygamma(1, p) + nu**2 * polygamma(1, q) - polygamma(1, phi)
+    return mu, d_base, information
+
+
+class _Table:
+    """C, A' m and A' m' of one precision as functions of eta alone, by cubic Hermite interpolation.
+
+    A' m and A' m' tend to -1, 1 and 1 in the tails, where m and m' themselves grow without bound.
+    """
+
+    def __init__(self, phi: float) -> None:
+        eta = np.linspace(-TABLE_RANGE, TABLE_RANGE, int(2 * TABLE_RANGE * TABLE_STEPS) + 1)
+        beta = Beta(phi)
+        _, base = beta.natural_and_base(eta, 0.0)
+        d_natural, mean, d_mean = beta.slopes(eta, 0.0)
+        bend = 1.0 - 2.0 * expit(eta)
+        weighted, information = d_natural * mean, d_natural * d_mean
+        d_information = bend * information + d_natural * beta.curvature(eta, 0.0)
+        _, d_base, weight = precision_slopes(phi, eta, 0.0)
+        self._base = _cubic(base, -weighted)
+        self._weighted = _cubic(weighted, bend * weighted + information)
+        self._information = _cubic(information, d_information)
+        self._d_base, self._weight = (_cubic(x, np.gradient(x, eta[1] - eta[0])) for x in (d_base, weight))
+
+    def base(self, eta: Array) -> Array:
+        """C."""
+        cell, part = _place(eta)
+        beyond = np.abs(eta) - TABLE_RANGE
+        # dC / d eta = -A' m, which is -1 at the upper end and 1 at the lower
+        return _at(self._base, cell, part) - np.maximum(beyond, 0.0)
+
+    def weighted_slopes(self, eta: Array) -> tuple[Array, Array]:
+        """A' m and A' m'."""
+        cell, part = _place(eta)
+        return _at(self._weighted, cell, part), _at(self._information, cell, part)
+
+    def precision_slopes(self, eta: Array) -> tuple[Array, Array]:
+        """Derivative of C with respect to phi, and minus the expected second derivative of log f."""
+        cell, part = _place(eta)
+        return _at(self._d_base, cell, part), _at(self._weight, cell, part)
+
+
+def _tabulated(eta: Array, guessing: Array | float) -> bool:
+    return np.size(eta) >= TABLE_FROM and not np.any(guessing)
+
+
+@lru_cache(maxsize=4)
+def _table(phi: float) -> _Table:
+    return _Table(phi)
+
+
+def _cubic(value: Array, slope: Array) -> tuple[Array, Array, Array, Array]:
+    """Coefficients of the cubic in each cell that has these values and slopes at its ends."""
+    h = 1.0 / TABLE_STEPS
+    rise, d0, d1 = np.diff(value), h * slope[:-1], h * slope[1:]
+    return value[:-1].copy(), d0, 3.0 * rise - 2.0 * d0 - d1, d0 + d1 - 2.0 * rise
+
+
+def _place(eta: Array) -> tuple[NDArray[np.intp], Array]:
+    """Cell of each value, and where in it from 0 to 1."""
+    scaled = (np.clip(eta, -TABLE_RANGE, TABLE_RANGE) + TABLE_RANGE) * TABLE_STEPS
+    cell = np.minimum(scaled.astype(np.intp), int(2 * TABLE_RANGE * TABLE_STEPS) - 1)
+    return cell, scaled - cell
+
+
+def _at(table: tuple[Array, Array, Array, Array], cell: NDArray[np.intp], part: Array) -> Array:
+    result = np.take(table[3], cell)
+    for coefficients in table[2::-1]:
+        result *= part
+        result += np.take(coefficients, cell)
+    return result
 
 
 def _curve(eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
@@ -120,52 +229,85 @@ def _curve(eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
     return guessing + slope * s, slope * r, slope * s * r
 
 
-def _squeezed_logit(y: Array, resolution: float | None) -> Array:
-    if resolution is not None:
-        y = np.clip(y, resolution / 2.0, 1.0 - resolution / 2.0)
-    y = np.asarray(y, dtype=np.float64)
-    return np.asarray(np.log(y) - np.log1p(-y))
+def _exact(logits: Any, trials: Any, dtype: Any) -> tuple[Any, ...]:
+    """T where the logits themselves are stored."""
+    if sparse.issparse(logits):
+        return logits, trials
+    return np.asarray(logits, dtype=dtype), trials if isinstance(trials, int) else np.asarray(trials, dtype=dtype)
 
 
-def _logit(matrix: Any, y: Array, observed: Any, resolution: float | None, first_row: int) -> Array:
-    boundary = observed & ((y <= 0) | (y >= 1))
-    if resolution is None and boundary.any():
-        subject, item = np.argwhere(boundary)[0]
-        _raise_boundary(matrix, int(boundary.sum()), first_row + int(subject), int(item))
-    y = np.where(observed, y, 0.5)
-    return _squeezed_logit(y, resolution)
+@dataclass(frozen=True)
+class _Logit:
+    """T = logit y of a block; 0 where missing."""
+
+    resolution: float | None
+
+    def __call__(self, values: Any, trials: Any, dtype: Any) -> tuple[Any, ...]:
+        if sparse.issparse(values):
+            cells = trials.tocoo()
+            y = np.asarray(values[cells.coords[0], cells.coords[1]], dtype=np.float64).ravel()
+            z = self._logit(y).astype(dtype)
+            return sparse.csr_array((z, cells.coords), shape=values.shape), trials.astype(dtype)
+        y = np.asarray(values, dtype=dtype)
+        if isinstance(trials, int):
+            return self._logit(y), trials
+        n = np.asarray(trials, dtype=dtype)
+        z = self._logit(np.where(n > 0, y, dtype(0.5)))
+        return z, n
+
+    def _logit(self, y: Any) -> Any:
+        if self.resolution is not None:
+            half = y.dtype.type(self.resolution / 2.0)
+            y = np.clip(y, half, 1 - half)
+        # 1 - y is exact where y > 1/2 and harmless below, so one logarithm of the ratio is as good as two
+        return np.log(y / (1 - y))
 
 
-def _refuse_boundary(matrix: Any, y: Array, subject: Any, item: Any, resolution: float | None) -> None:
-    boundary = (y <= 0) | (y >= 1)
-    if resolution is None and boundary.any():
-        first = int(np.flatnonzero(boundary)[0])
-        _raise_boundary(matrix, int(boundary.sum()), int(subject[first]), int(item[first]))
+def _refuse_boundary(matrix: Any) -> None:
+    """Raise an error that names the first probability of exactly 0 or 1."""
+    count, first = 0, None
+    if sparse.issparse(matrix.values):
+        cells = matrix.trials.tocoo()
+        y = np.asarray(matrix.values[cells.coords[0], cells.coords[1]]).ravel()
+        at = np.flatnonzero((y <= 0) | (y >= 1))
+        count = at.size
+        first = None if not count else (int(cells.coords[0][at[0]]), int(cells.coords[1][at[0]]))
+    else:
+        rows = max(1, BLOCK_CELLS // max(1, matrix.values.shape[1]))
+        for start in range(0, matrix.values.shape[0], rows):
+            part = slice(start, start + rows)
+            y = np.asarray(matrix.values[part])
+            # a missing cell is stored as 0, so the smallest value only settles complete blocks
+            boundary = (y <= 0) | (y >= 1)
+            if not isinstance(matrix.trials, int):
+                boundary &= np.asarray(matrix.trials[part]) > 0
+            if boundary.any():
+                if first is None:
+                    i, j = np.argwhere(boundary)[0]
+                    first = (start + int(i), int(j))
+                count += int(boundary.sum())
+    if first is not None:
+        raise DataError(
+            f"a Beta likelihood needs probabilities strictly between 0 and 1; {count:,} are 0 or 1 "
+            f"(first: subject {matrix.subjects[first[0]]!r}, item {matrix.items[first[1]]!r}). Use counts if these are "
+            "proportions of known trials, or pass resolution= (the smallest step between two values, e.g. 0.01)"
+        )
 
 
-def _raise_boundary(matrix: Any, count: int, subject: int, item: int) -> None:
-    raise DataError(
-        f"a Beta likelihood needs probabilities strictly between 0 and 1; {count} or more are 0 or 1 "
-        f"(first: subject {matrix.subjects[subject]!r}, item {matrix.items[item]!r}). Use counts if these are "
-        "proportions of known trials, or pass resolution= (the smallest step between two values, e.g. 0.01): "
-        "values are then moved half a step inside"
-    )
-
-
-def _log_complement_sums(logits: Any, trials: Any) -> tuple[float, float]:
+def _log_complement_sums(statistics: SufficientStatistics) -> tuple[float, float]:
     """Sum over observed cells of log(1 - y), and of -log y - log(1 - y)."""
     slope = constant = 0.0
-    for start in range(0, logits.shape[0], BLOCK_ROWS):
-        rows = slice(start, start + BLOCK_ROWS)
-        if isinstance(logits, np.ndarray):
-            z = np.asarray(logits[rows], dtype=np.float64)
-            observed = np.ones(z.shape, bool) if isinstance(trials, int) else np.asarray(trials[rows]) > 0
-            z = z[observed]
-        else:
-            cells = trials[rows].tocoo()
-            z = np.asarray(logits[rows][cells.coords[0], cells.coords[1]], dtype=np.float64).ravel()
-        log_complement = -np.logaddexp(0.0, z)
-        slope += float(log_complement.sum())
-        constant += float(np.logaddexp(0.0, -z).sum() - log_complement.sum())
-    # h = (phi - 1) log(1 - y) - log y  =  phi * [log(1 - y)]  +  [-log(1 - y) - log y]
+    for rows in statistics.blocks():
+        z, n = statistics.components(rows, np.float32)
+        if sparse.issparse(z):
+            cells = n.tocoo()
+            z = np.asarray(z[cells.coords[0], cells.coords[1]], dtype=np.float64).ravel()
+        elif not isinstance(n, int):
+            z = z[n > 0]
+        # log(1 - y) = -max(z, 0) - log(1 + exp(-|z|)), and -log y is the same plus z
+        log_complement = -(np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))).sum(dtype=np.float64)
+        total = float(np.sum(z, dtype=np.float64))
+        slope += float(log_complement)
+        constant += -total - 2.0 * float(log_complement)
+    # h = (phi - 1) log(1 - y) - log y  =  phi * [log(1 - y)]  +  [-log(1 - y) - log y], and log y = z + log(1 - y)
     return slope, constant

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from scipy.special import expit, gammaln
 
-from irsl.likelihoods.base import Array, SufficientStatistics, logistic_curve
+from irsl.likelihoods.base import Array, ExponentialForm, logistic_curve
+from irsl.likelihoods.statistics import SufficientStatistics
 
 
 @dataclass(frozen=True)
-class Binomial:
+class Binomial(ExponentialForm):
     """k successes of n trials with probability P = c + (1 - c) logistic(eta).
 
     T = k, A = logit P, C = log(1 - P), so m = P: for c = 0 the canonical logistic model, with a floor the
@@ -21,16 +23,13 @@ class Binomial:
 
     name: str = "binomial"
 
-    @property
-    def precision(self) -> float | None:
-        """None: the binomial has no precision of its own."""
-        return None
+    def is_linear(self, guessing: Array) -> bool:
+        """Without a floor, A = eta."""
+        return not guessing.any()
 
-    def sufficient_statistics(self, matrix: Any, *, resolution: float | None = None) -> SufficientStatistics:
+    def sufficient_statistics(self, matrix: Any) -> SufficientStatistics:
         """T = k: the matrix itself, never copied."""
-        return SufficientStatistics(
-            matrix.values, matrix.trials, constant=_sum_log_choose(matrix.values, matrix.trials)
-        )
+        return SufficientStatistics(matrix.values, matrix.trials, constant=sum_log_choose(matrix.values, matrix.trials))
 
     def natural_and_base(self, eta: Array, guessing: Array | float) -> tuple[Array, Array]:
         """A = log P - log(1 - P) and C = log(1 - P), stable in both tails."""
@@ -48,14 +47,18 @@ class Binomial:
         """A' = P' / (P (1 - P)), m = P, m' = P'."""
         s = expit(eta)
         c = np.asarray(guessing, dtype=np.float64)
+        if not c.any():
+            return np.ones_like(s), s, s * (1.0 - s)
         p = c + (1.0 - c) * s
-        d_natural = np.divide(s, p, out=np.ones_like(p), where=p > 0) if c.any() else np.ones_like(p)
+        d_natural = np.divide(s, p, out=np.ones_like(p), where=p > 0)
         return d_natural, p, (1.0 - c) * s * expit(-eta)
 
     def natural_curvature(self, eta: Array, guessing: Array | float) -> Array:
         """A'' = c logistic' / P^2."""
-        s = expit(eta)
         c = np.asarray(guessing, dtype=np.float64)
+        if not c.any():
+            return np.zeros(np.shape(eta))
+        s = expit(eta)
         p = c + (1.0 - c) * s
         return np.asarray(np.divide(c * s * expit(-eta), p**2, out=np.zeros_like(p), where=p > 0))
 
@@ -68,36 +71,39 @@ class Binomial:
         """P."""
         return logistic_curve(eta, guessing)
 
-    def response_variance(self, mean: Array, trials: Array | int) -> Array:
+    def response_variance(self, mean: Array, trials: Any) -> Array:
         """P (1 - P) / n: the variance of the proportion."""
         return np.asarray(mean * (1.0 - mean) / trials)
 
-    def log_density(self, values: Array, trials: Array | int, eta: Array, guessing: Array | float) -> Array:
+    def log_density(self, values: Array, trials: Any, eta: Array, guessing: Array | float) -> Array:
         """Log of the binomial probability of k in n."""
         natural, base = self.natural_and_base(eta, guessing)
-        return np.asarray(values * natural + trials * base + _log_choose(trials, values))
+        return np.asarray(values * natural + trials * base + log_choose(trials, values))
 
     def sample(self, eta: Array, guessing: Array | float, *, trials: int, rng: np.random.Generator) -> Array:
         """Successes of `trials`, float64."""
         return rng.binomial(trials, self.response_mean(eta, guessing)).astype(np.float64)
 
 
-def _log_choose(n: Any, k: Any) -> Any:
+def log_choose(n: Any, k: Any) -> Any:
+    """Log of the binomial coefficient."""
     return gammaln(np.add(n, 1.0)) - gammaln(np.add(k, 1.0)) - gammaln(np.subtract(n, k) + 1.0)
 
 
-def _sum_log_choose(values: Any, trials: Any) -> float:
+def sum_log_choose(values: Any, trials: Any) -> float:
     """Sum of log C(n, k) over the cells, block by block; 0 at once where n is 1."""
     if isinstance(trials, int) and trials == 1:
         return 0.0
-    if not isinstance(values, np.ndarray):
+    if sparse.issparse(values):
         # a csr_array stores no explicit entry for k = 0, so k is looked up at the stored trials
         n = trials.tocoo()
         k = np.asarray(values[n.coords[0], n.coords[1]]).ravel()
-        return float(_log_choose(n.data.astype(np.float64), k).sum())
+        return float(log_choose(n.data.astype(np.float64), k).sum())
     total = 0.0
     for start in range(0, values.shape[0], 256):
         rows = slice(start, start + 256)
         n = trials if isinstance(trials, int) else np.asarray(trials[rows], dtype=np.float64)
-        total += float(_log_choose(n, values[rows].astype(np.float64)).sum())
+        if not isinstance(n, int) and n.max(initial=0.0) <= 1.0:
+            continue
+        total += float(log_choose(n, np.asarray(values[rows], dtype=np.float64)).sum())
     return total

@@ -1,0 +1,187 @@
+"""Counts that vary more than a binomial: samples of one item by one subject that resemble each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.special import digamma, expit, gammaln, polygamma
+
+from irsl.likelihoods.base import Array, Likelihood, logistic_curve, logistic_slope
+from irsl.likelihoods.binomial import log_choose, sum_log_choose
+from irsl.likelihoods.statistics import Expected, Levels, SufficientStatistics, levels_of
+
+LIMITS = (1e-6, 0.98)  # of rho
+MAX_LOG_STEP = 1.0
+EXACT_TRIALS = 2_000  # up to here moments are sums over every k; above, over this many of them
+TABLE_ETA = np.linspace(-25.0, 25.0, 401)
+
+
+@dataclass(frozen=True)
+class BetaBinomial(Likelihood):
+    """k successes of n trials whose probability is itself drawn from Beta(P phi, (1 - P) phi), rho = 1 / (phi + 1).
+
+    Var(k) = n P (1 - P) (1 + (n - 1) rho): rho is the correlation of two samples of one subject on one item beyond what
+    its ability explains. It is no exponential family, so the engine works on the distinct responses to every item.
+
+    Source: Griffiths (1973), "Maximum likelihood estimation for the beta-binomial distribution".
+    """
+
+    overdispersion: float = 0.05
+    name: str = "beta_binomial"
+
+    parameter_name: ClassVar[str | None] = "overdispersion"
+
+    def at(self, parameter: float) -> BetaBinomial:
+        """Return the beta-binomial of another overdispersion."""
+        return replace(self, overdispersion=float(np.clip(parameter, *LIMITS)))
+
+    @property
+    def _phi(self) -> float:
+        return 1.0 / self.overdispersion - 1.0
+
+    def sufficient_statistics(self, matrix: Any) -> SufficientStatistics:
+        """Which of its item's distinct responses every cell is."""
+        levels, indicator = levels_of(matrix.values, matrix.trials)
+        return SufficientStatistics(
+            matrix.values,
+            matrix.trials,
+            constant=sum_log_choose(matrix.values, matrix.trials),
+            n_components=1,
+            levels=levels,
+            indicator=indicator,
+        )
+
+    def functions(self, eta: Array, guessing: Array | float, levels: Levels | None = None) -> tuple[Array, ...]:
+        """Log f of every level, without the binomial coefficient, (n_levels, n_points)."""
+        if levels is None:
+            raise TypeError("the beta-binomial is defined on levels")
+        c = np.broadcast_to(np.asarray(guessing, dtype=np.float64), eta.shape)[levels.item]
+        return (self._log_kernel(levels.values[:, None], levels.trials[:, None], eta[levels.item], c),)
+
+    def objective(self, eta: Array, guessing: Array | float, expected: Expected) -> Array:
+        """Expected counts of the levels times their log f, added over the levels of each item."""
+        levels = _of(expected)
+        return levels.total(expected.components[0] * self.functions(eta, guessing, levels)[0])
+
+    def objective_slopes(self, eta: Array, guessing: Array | float, expected: Expected) -> tuple[Array, Array, Array]:
+        """The information is the mean square of the scores."""
+        levels = _of(expected)
+        c = np.broadcast_to(np.asarray(guessing, dtype=np.float64), eta.shape)[levels.item]
+        first, second = self._derivatives(levels.values[:, None], levels.trials[:, None], eta[levels.item], c)
+        count = expected.components[0]
+        return levels.total(count * first), levels.total(count * first**2), levels.total(-count * second)
+
+    def parameter_step(self, eta: Array, guessing: Array | float, expected: Expected, slope: float) -> BetaBinomial:
+        """A Newton step for the logit of rho from central differences, uphill where the objective is convex."""
+        centre = np.log(self.overdispersion / (1.0 - self.overdispersion))
+        h = 0.05
+        low, here, high = (
+            float(self.at(float(expit(x))).objective(eta, guessing, expected).sum())
+            for x in (centre - h, centre, centre + h)
+        )
+        gradient, curvature = (high - low) / (2 * h), (high - 2 * here + low) / h**2
+        step = -gradient / curvature if curvature < 0 else np.sign(gradient) * MAX_LOG_STEP
+        return self.at(float(expit(centre + np.clip(step, -MAX_LOG_STEP, MAX_LOG_STEP))))
+
+    def score(self, values: Array, trials: Any, eta: Array, guessing: Array | float) -> Array:
+        """D log f / d eta."""
+        return self._derivatives(values, np.asarray(trials, dtype=np.float64), eta, guessing)[0]
+
+    def information(self, trials: Any, eta: Array, guessing: Array | float) -> Array:
+        """E[l'^2], a sum over k."""
+        return self._moment(0, trials, eta, guessing)
+
+    def information_bias(self, trials: Any, eta: Array, guessing: Array | float) -> Array:
+        """E[l' l'' + l'^3], a sum over k."""
+        return self._moment(1, trials, eta, guessing)
+
+    def score_slope_variance(self, trials: Any, eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
+        """E[l'^2], E[l' l''] and Var(l''), sums over k."""
+        return (
+            self._moment(0, trials, eta, guessing),
+            self._moment(2, trials, eta, guessing),
+            self._moment(3, trials, eta, guessing),
+        )
+
+    def response_mean(self, eta: Array, guessing: Array | float) -> Array:
+        """P."""
+        return logistic_curve(eta, guessing)
+
+    def response_variance(self, mean: Array, trials: Any) -> Array:
+        """P (1 - P) (1 + (n - 1) rho) / n."""
+        return np.asarray(mean * (1.0 - mean) * (1.0 + (trials - 1.0) * self.overdispersion) / trials)
+
+    def log_density(self, values: Array, trials: Any, eta: Array, guessing: Array | float) -> Array:
+        """Log of the beta-binomial probability of k in n."""
+        return np.asarray(self._log_kernel(values, trials, eta, guessing) + log_choose(trials, values))
+
+    def sample(self, eta: Array, guessing: Array | float, *, trials: int, rng: np.random.Generator) -> Array:
+        """Successes of `trials`, float64."""
+        p = self.response_mean(eta, guessing)
+        p = rng.beta(np.maximum(p * self._phi, 1e-12), np.maximum((1 - p) * self._phi, 1e-12))
+        return rng.binomial(trials, p).astype(np.float64)
+
+    def _log_kernel(self, k: Any, n: Any, eta: Array, guessing: Any) -> Array:
+        phi = self._phi
+        mu = logistic_curve(eta, guessing)
+        nu = (1.0 - np.asarray(guessing)) * expit(-eta)
+        p, q = mu * phi, nu * phi
+        common = gammaln(phi) - gammaln(np.add(n, phi))
+        return np.asarray(gammaln(p + k) - gammaln(p) + gammaln(q + np.subtract(n, k)) - gammaln(q) + common)
+
+    def _derivatives(self, k: Any, n: Any, eta: Array, guessing: Any) -> tuple[Array, Array]:
+        """First and second derivative of log f with respect to eta."""
+        phi = self._phi
+        mu = logistic_curve(eta, guessing)
+        nu = (1.0 - np.asarray(guessing)) * expit(-eta)
+        d_mu = logistic_slope(eta, guessing)
+        p, q, failures = mu * phi, nu * phi, np.subtract(n, k)
+        first = phi * (digamma(p + k) - digamma(p) - digamma(q + failures) + digamma(q))
+        second = phi**2 * (polygamma(1, p + k) - polygamma(1, p) + polygamma(1, q + failures) - polygamma(1, q))
+        return first * d_mu, second * d_mu**2 + first * d_mu * (1.0 - 2.0 * expit(eta))
+
+    def _moment(self, which: int, trials: Any, eta: Array, guessing: Array | float) -> Array:
+        n, eta, c = np.broadcast_arrays(np.asarray(trials, dtype=np.float64), eta, guessing)
+        result = np.zeros(eta.shape)
+        for trial, floor in {(float(a), float(b)) for a, b in np.unique(np.stack([n.ravel(), c.ravel()]), axis=1).T}:
+            if trial <= 0:
+                continue
+            cells = (n == trial) & (c == floor)
+            splines = _moments(self.overdispersion, int(trial), floor)
+            result[cells] = splines(np.clip(eta[cells], TABLE_ETA[0], TABLE_ETA[-1]))[..., which]
+        return result
+
+
+@lru_cache(maxsize=512)
+def _moments(rho: float, n: int, floor: float) -> CubicSpline:
+    """E[l'^2], E[l' l'' + l'^3], E[l' l''] and Var(l'') as functions of eta."""
+    k = np.arange(n + 1.0)
+    weight = np.ones(n + 1)
+    if n > EXACT_TRIALS:
+        # every k near the ends, fewer and fewer inwards; the weights are the trapezoidal rule's
+        half = np.unique(np.round(np.geomspace(1, n / 2, EXACT_TRIALS // 2)))
+        k = np.unique(np.concatenate([[0.0], half, n - half, [float(n)]]))
+        weight = np.gradient(k)
+    likelihood = BetaBinomial(rho)
+    log_f = likelihood._log_kernel(k, float(n), TABLE_ETA[:, None], floor) + log_choose(float(n), k)
+    f = np.exp(log_f) * weight
+    f /= f.sum(axis=1, keepdims=True)
+    first, second = likelihood._derivatives(k, float(n), TABLE_ETA[:, None], floor)
+    mean_second = (f * second).sum(axis=1)
+    table = [
+        (f * first**2).sum(axis=1),
+        (f * (first * second + first**3)).sum(axis=1),
+        (f * first * second).sum(axis=1),
+        (f * second**2).sum(axis=1) - mean_second**2,
+    ]
+    return CubicSpline(TABLE_ETA, np.stack(table, axis=1))
+
+
+def _of(expected: Expected) -> Levels:
+    if expected.levels is None:
+        raise TypeError("the beta-binomial is defined on levels")
+    return expected.levels
