@@ -33,7 +33,7 @@ PLANS = (
     Plan("evalperf", "counts", subject_splits=10, bootstraps=20),
     Plan("livecodebench", "counts"),
     Plan("open_llm_arc_mixtral", subject_splits=3, bootstraps=20, chance={"arc": 0.25}),
-    Plan("open_llm_tiny", cell_repeats=2, subject_splits=1, bootstraps=5, chance={"arc": 0.25, "hellaswag": 0.25}),
+    Plan("open_llm_tiny", cell_repeats=1, subject_splits=1, bootstraps=3, chance={"arc": 0.25, "hellaswag": 0.25}),
     Plan("mmlu_pro", cell_repeats=2, subject_splits=4, bootstraps=5),
     Plan(
         "psn_irt",

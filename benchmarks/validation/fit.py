@@ -14,7 +14,7 @@ from validation.cells import P_RANGE, Array, Cells
 from validation.curves import curves_of
 
 FIT_RANGE = (0.7, 1.3)
-NEAR_DUPLICATE = 0.5  # correlation of two subjects' residuals
+NEAR_DUPLICATE, MIN_COMMON = 0.5, 110  # correlation of two subjects' residuals, and over how many items at least
 
 
 def response_variance(p: Array, trials: Array, precision: Array, overdispersion: Array) -> Array:
@@ -88,7 +88,7 @@ def neighbours(z: Array, seen: NDArray[np.bool_], family: list[str | None]) -> d
     z, m = z.astype(np.float32), seen.astype(np.float32)
     norms = (z**2) @ m.T
     r = (z @ z.T) / np.sqrt(np.maximum(norms * norms.T, 1e-12))
-    together = (m @ m.T) >= 30
+    together = (m @ m.T) >= MIN_COMMON
     np.fill_diagonal(together, False)
     upper = np.triu(together, 1)
     closest = np.where(together, r, -1.0).max(axis=1)
@@ -175,7 +175,7 @@ def reliability(calibration: irsl.Calibration, cells: Cells) -> dict[str, Any]:
     )
     placed = calibration.fits.select("scale", benchmark="benchmarks").explode("benchmark")
     pairs = observed.join(placed, on="benchmark").join(calibration.abilities, on=["subject", "scale"])
-    agreement = pairs.group_by("benchmark").agg(r=pl.corr("ability", "mean"))["r"]
+    agreement = pairs.group_by("benchmark").agg(r=pl.corr("ability", "mean", method="spearman"))["r"]
     return {
         "agreement": [float(agreement.min()), float(agreement.median()), float(agreement.max())],
         "reliability": [float(marginal.min()), float(marginal.median()), float(marginal.max())],

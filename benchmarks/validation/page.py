@@ -34,6 +34,7 @@ from validation.words import (
 )
 
 DOCS = Path(__file__).parents[2] / "docs"
+AGREEMENT = 0.95  # rank correlation of abilities with observed means, below which they measure different things
 RAW, CORRECTED = "mean of the items", "mean, corrected for easiness"
 
 
@@ -126,10 +127,10 @@ def misfit_lines(result: Result) -> list[str]:
             f"{signed(expected['within_family'], 2)} and {signed(expected['between_families'], 2)})."
         )
     lines.append(
-        f"Subjects with a near-duplicate (residual correlation above .5 with some other): "
+        f"Subjects with a near-duplicate (residuals correlating above .5 with some other's): "
         f"{percent(found['near_duplicates'])}; the model gives {percent(expected['near_duplicates'])}."
     )
-    lines.append(f"Correlation of abilities with observed means: {spread(report['agreement'])}.")
+    lines.append(f"Rank correlation of abilities with observed means: {spread(report['agreement'])}.")
     lines.append(
         f"Reliability: marginal {spread(report['reliability'])}, odd-even halves of the observed means "
         f"{spread(report['split_half'])}" + (" (median and range over benchmarks)." if scales > 1 else ".")
@@ -199,7 +200,7 @@ def write_page(results: dict[str, Result]) -> None:
         save(figure, pictures / f"validation_{name}.svg")
     text = "\n\n".join(
         [
-            HEAD,
+            HEAD.format(n_sets=len(results)),
             "## The answer",
             bullets(answers(results)),
             summary_table(results),
@@ -216,8 +217,8 @@ def write_page(results: dict[str, Result]) -> None:
 
 HEAD = """# Validation on real language models
 
-Written by `python benchmarks/real_data.py` from seven public sets of responses: do not edit. The data are not part of
-the project; their sources are named below. All intervals are 90 %."""
+Written by `python benchmarks/real_data.py` from {n_sets} public sets of responses: do not edit. The data are not part
+of the project; their sources are named below. All intervals are 90 %."""
 
 SUMMARY_NOTE = """Gains are in log score over predicting each item's mean (nats per trial; squared error for
 AlpacaEval), on held-out cells, with intervals clustered by subject. Errors and coverage are of the accuracy of held-out
@@ -234,7 +235,8 @@ subject's and the item's mean, drawn to it by some pseudo-cells; item + subject 
 and logistic(mean + subject + item) with a ridge, which is the Rasch model by penalised joint likelihood and the one to
 beat. AUC over random cells flatters everything, since items differ so much: the AUC within an item (between subjects,
 mean over items with both outcomes) says what is known about subjects, the AUC within a subject what is known about
-items. Scores are per trial; for counts they judge the mean, not the spread.
+items. Scores are per trial; for counts they judge the mean, not the spread. "Best" is chosen on the held-out cells
+themselves, among baselines and among models alike.
 
 *Held-out subjects.* Items are calibrated on seven tenths of the subjects; each of the others answers 50 random items of
 each benchmark (half of them where there are fewer than 100), five times over, and `irsl.measure`'s accuracy is compared
@@ -285,6 +287,13 @@ def answers(results: dict[str, Result]) -> list[str]:
             f"each is nearer on {joined(nearer) if nearer else 'none'}, of {many(len(joint), 'set')}; its 90 % "
             f"intervals hold on {joined(held) if held else 'none'}, with coverage from {percent(min(inside))} to "
             f"{percent(max(inside))}. Unless the benchmarks are known to measure one thing, keep a scale for each."
+        )
+    if apart := [TITLES[k] for k, r in results.items() if r["fit"]["benchmark"]["agreement"][0] < AGREEMENT]:
+        lowest = min(r["fit"]["benchmark"]["agreement"][0] for r in results.values())
+        lines.append(
+            "**Is the 2PL's ability accuracy?** Not everywhere: on some benchmark of "
+            f"{joined(apart)} its rank correlation with the observed mean is below {AGREEMENT:.2f} (as low as "
+            f"{lowest:.2f}). Rank by `accuracy`, or calibrate a 1PL."
         )
     ratios = [r["fit"]["benchmark"]["eigenvalue_ratio"][1] for r in results.values()]
     lines.append(
@@ -340,6 +349,13 @@ def conclusions(name: str, result: Result) -> list[str]:
         f"{coverage(rows['1pl benchmark'])} ({percent(rows['1pl benchmark']['inside'])}), of the 2PL "
         f"{coverage(rows['2pl benchmark'])} ({percent(rows['2pl benchmark']['inside'])})."
     )
+    if (low := result["fit"]["benchmark"]["agreement"][0]) < AGREEMENT:
+        lines.append(
+            f"The 2PL's ability is not accuracy here: its rank correlation with the observed mean is {low:.2f}"
+            + (" on the benchmark where they agree least" if result["n_benchmarks"] > 1 else "")
+            + ". Discriminations follow the largest common difference, whatever it is: good for single cells, less so "
+            "for means and rankings. Compare with the 1PL, whose ability is the total score."
+        )
     return lines + NOTES[name](result)
 
 
@@ -382,22 +398,10 @@ def reliability_note(result: Result) -> str:
     )
 
 
-def mixtral_notes(result: Result) -> list[str]:
-    r = result["fit"]["benchmark"]["agreement"][1]
-    lines = [floor_note(result)]
-    if r < 0.95:
-        lines.append(
-            f"The 2PL's ability is not accuracy here: it correlates {r:.2f} with the observed mean. In a narrow family "
-            "the largest common difference is another one, and discriminations follow it: good for single cells, bad "
-            "for the mean. For accuracy use the 1PL, and look at this correlation first."
-        )
-    return lines
-
-
 NOTES: dict[str, Callable[[Result], list[str]]] = {
     "evalperf": lambda r: [counts_note(r), joint_note(r)],
     "livecodebench": lambda r: [counts_note(r), joint_note(r)],
-    "open_llm_arc_mixtral": mixtral_notes,
+    "open_llm_arc_mixtral": lambda r: [floor_note(r)],
     "open_llm_tiny": lambda r: [floor_note(r), joint_note(r)],
     "mmlu_pro": lambda r: [floor_note(r), joint_note(r)],
     "psn_irt": lambda r: [floor_note(r), joint_note(r), reliability_note(r)],

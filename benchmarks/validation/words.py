@@ -83,9 +83,10 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def wrapped(text: str, indent: str = "") -> str:
-    return textwrap.fill(
-        " ".join(text.split()), 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+    """Fill lines, a number staying with its per cent sign."""
+    whole = " ".join(text.split()).replace(" %", "~%")
+    lines = textwrap.fill(whole, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return lines.replace("~%", " %")
 
 
 def bullets(lines: list[str]) -> str:
