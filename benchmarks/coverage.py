@@ -150,9 +150,9 @@ def save(stored: dict[str, Any], every: list[Design]) -> None:
     _write(REPORT, report(stored, every))
 
 
-def summary(state: dict[str, Any]) -> dict[str, dict[str, float]]:
+def summary(state: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Pooled bias, RMSE, standard errors and coverage of every parameter, from the totals over replications."""
-    result: dict[str, dict[str, float]] = {}
+    result: dict[str, dict[str, Any]] = {}
     for key, (n, total, squares) in state["totals"].items():
         parameter, _, statistic = key.partition(": ")
         mean = total / n
@@ -160,7 +160,7 @@ def summary(state: dict[str, Any]) -> dict[str, dict[str, float]]:
         row[statistic or "share"] = mean
         if statistic in ("inside", "bias"):
             variance = max(squares / n - mean**2, 0.0) * n / max(n - 1, 1)
-            row[f"{statistic} error"] = math.sqrt(variance / max(n, 1))
+            row[f"{statistic} error"] = math.sqrt(variance / n) if n > 1 else None
     for row in result.values():
         if "square" in row:
             row["rmse"] = math.sqrt(row["square"])
@@ -248,8 +248,8 @@ def _shortfalls(measured: list[tuple[Design, dict[str, Any]]]) -> list[str]:
         if rows["converged"]["share"] < 1:
             lines.append(f"{design.name}: {100 * rows['converged']['share']:.0f} % of the fits converged.\n")
         without = rows["difficulty"]["without interval"]
-        if without > 0:
-            lines.append(f"{design.name}: {100 * without:.2f} % of the items have no standard error.\n")
+        if without >= 0.0005:
+            lines.append(f"{design.name}: {100 * without:.1f} % of the items have no standard error.\n")
     return lines
 
 
@@ -293,8 +293,8 @@ def _number(value: float) -> str:
     return f"{value:.3f}"
 
 
-def _percent(value: float, error: float) -> str:
-    return f"{100 * value:.1f} +- {100 * error:.1f}"
+def _percent(value: float, error: float | None) -> str:
+    return f"{100 * value:.1f}" + ("" if error is None else f" +- {100 * error:.1f}")
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
