@@ -10,6 +10,7 @@ benchmarks/results/performance.json, so that an interrupted run goes on where it
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -152,6 +153,7 @@ def planned(arguments: argparse.Namespace) -> Plan:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that data and programs do not stay behind
     arguments = parsed()
     plan = planned(arguments)
     quick_folder = Path(tempfile.gettempdir()) / "irsl-performance-quick"

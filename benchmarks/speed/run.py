@@ -101,7 +101,10 @@ def run_script(
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         command = [str(python), str(PEERS / script), *arguments]
         process = subprocess.Popen(command, stdout=output, stderr=errors, env=environment)
-        facts = _watch(process, limit)
+        try:
+            facts = _watch(process, limit)
+        finally:
+            process.kill()  # only where the watch itself was interrupted is there anything left to end
         output.seek(0)
         errors.seek(0)
         printed = output.read().decode(errors="replace").strip().splitlines()
