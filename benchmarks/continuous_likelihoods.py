@@ -883,8 +883,8 @@ probability that it gives to the resolution interval of every held-out value. Wr
 **Answer.** A Beta with its precision estimated, values rounded to .01, and the two end intervals, below .005 and above
 .995, counted by their probability (censored), not by a density at a point.
 
-- *Do not squeeze.* Moving 0 and 1 half a step inside costs {-squeezed["cells_gain"]:.2f} nats a cell on the judge's
-  data at .01; a fixed precision of 10 with values clipped at 1e-6, as published, {-published["cells_gain"]:.2f}. Only
+- *Do not squeeze.* Moving 0 and 1 half a step inside costs {main["forms"][beta]["cells"] - squeezed["cells"]:.2f} nats a cell on the judge's
+  data at .01; a fixed precision of 10 with values clipped at 1e-6, as published, {main["forms"][beta]["cells"] - published["cells"]:.2f}. Only
   the two end intervals matter: exact probabilities for the three steps next to them change nothing.
 - *Coarse is better.* Fitted to the values as stored and scored at .01, the Beta loses
   {fitted[beta, MAIN]["subjects_gain"] - fitted[beta, "native"]["subjects_gain"]:.2f} nats a cell on new subjects, and
