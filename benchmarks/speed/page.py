@@ -253,12 +253,15 @@ def _remarks(facts: dict[str, Any], case: Case) -> str:
 
 def _slower(found: Found) -> str:
     """Where another program is faster, in words."""
+    ratios = _ratios(found)
+    if not ratios:
+        return "No other program was run to its end."
     faster = [
         f"{program.name} on {case.family}, {case.size}, in {ratio:.2g} times our time"
-        for case, program, ratio in _ratios(found)
+        for case, program, ratio in ratios
         if ratio < 1
     ]
-    return f"Another program is faster here: {_and(faster)}." if faster else "No other program is faster in this table."
+    return f"Another program is faster here: {_and(faster)}." if faster else "None is faster than ours in these tables."
 
 
 def _wide(found: Found) -> str:
