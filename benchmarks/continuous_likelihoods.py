@@ -872,9 +872,12 @@ def write_page(out: dict) -> None:
         for f in (main["forms"], *ladder[MAIN].values())
     )
     naive = main["forms"][other]["naive_mae"]
-    squeezed, hurdle = main["forms"]["Beta, squeezed"], main["forms"][HURDLE]
-    published = main["forms"]["Beta, phi = 10, clipped at 1e-6"]
+    hurdle = main["forms"][HURDLE]
     best = min(row["mae"] for row in main["forms"].values() if "mae" in row)
+
+    def cost(name: str) -> float:
+        return main["forms"][beta]["cells"] - main["forms"][name]["cells"]
+
     text = f"""# Which likelihood for continuous probabilities
 
 `python benchmarks/continuous_likelihoods.py` fits each candidate by a plain marginal EM of its own and scores the
@@ -883,8 +886,8 @@ probability that it gives to the resolution interval of every held-out value. Wr
 **Answer.** A Beta with its precision estimated, values rounded to .01, and the two end intervals, below .005 and above
 .995, counted by their probability (censored), not by a density at a point.
 
-- *Do not squeeze.* Moving 0 and 1 half a step inside costs {main["forms"][beta]["cells"] - squeezed["cells"]:.2f} nats a cell on the judge's
-  data at .01; a fixed precision of 10 with values clipped at 1e-6, as published, {main["forms"][beta]["cells"] - published["cells"]:.2f}. Only
+- *Do not squeeze.* Moving 0 and 1 half a step inside costs {cost("Beta, squeezed"):.2f} nats a cell on the judge's
+  data at .01; a fixed precision of 10 with values clipped at 1e-6, as published, {cost("Beta, phi = 10, clipped at 1e-6"):.2f}. Only
   the two end intervals matter: exact probabilities for the three steps next to them change nothing.
 - *Coarse is better.* Fitted to the values as stored and scored at .01, the Beta loses
   {fitted[beta, MAIN]["subjects_gain"] - fitted[beta, "native"]["subjects_gain"]:.2f} nats a cell on new subjects, and
