@@ -887,8 +887,9 @@ probability that it gives to the resolution interval of every held-out value. Wr
 .995, counted by their probability (censored), not by a density at a point.
 
 - *Do not squeeze.* Moving 0 and 1 half a step inside costs {cost("Beta, squeezed"):.2f} nats a cell on the judge's
-  data at .01; a fixed precision of 10 with values clipped at 1e-6, as published, {cost("Beta, phi = 10, clipped at 1e-6"):.2f}. Only
-  the two end intervals matter: exact probabilities for the three steps next to them change nothing.
+  data at .01; a fixed precision of 10 with values clipped at 1e-6, as published,
+  {cost("Beta, phi = 10, clipped at 1e-6"):.2f}. Only the two end intervals matter: exact probabilities for the three
+  steps next to them change nothing.
 - *Coarse is better.* Fitted to the values as stored and scored at .01, the Beta loses
   {fitted[beta, MAIN]["subjects_gain"] - fitted[beta, "native"]["subjects_gain"]:.2f} nats a cell on new subjects, and
   the predicted mean of a new subject is off by {fitted[beta, "native"]["mae"]:.3f} instead of
