@@ -30,11 +30,11 @@ from validation.page import write_page
 
 RESULTS = Path(__file__).parent / "results" / "real_data.json"
 PLANS = (
-    Plan("evalperf", "counts", subject_splits=10, bootstraps=20),
-    Plan("livecodebench", "counts"),
-    Plan("open_llm_arc_mixtral", subject_splits=3, bootstraps=20, chance={"arc": 0.25}),
-    Plan("open_llm_tiny", cell_repeats=1, subject_splits=1, bootstraps=3, chance={"arc": 0.25, "hellaswag": 0.25}),
-    Plan("mmlu_pro", cell_repeats=2, subject_splits=4, bootstraps=5),
+    Plan("evalperf", "counts", cell_repeats=2, subject_splits=4, bootstraps=4),
+    Plan("livecodebench", "counts", cell_repeats=1, subject_splits=2, bootstraps=2),
+    Plan("open_llm_arc_mixtral", subject_splits=3, bootstraps=10, chance={"arc": 0.25}),
+    Plan("open_llm_tiny", cell_repeats=1, subject_splits=1, bootstraps=2, chance={"arc": 0.25, "hellaswag": 0.25}),
+    Plan("mmlu_pro", cell_repeats=2, subject_splits=3, bootstraps=4),
     Plan(
         "psn_irt",
         cell_repeats=2,
@@ -43,7 +43,7 @@ PLANS = (
         chance={"ARC-C": 0.25, "HellaSwag": 0.25, "MMLU": 0.25, "GPQA Diamond": 0.25},
         items_per_benchmark=500,
     ),
-    Plan("alpaca_eval", "probability", resolution=1e-6),
+    Plan("alpaca_eval", "probability", cell_repeats=2, subject_splits=4, bootstraps=5, resolution=1e-6),
 )
 
 
@@ -82,7 +82,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--again", action="store_true", help="compute sets anew that are in the results")
     parser.add_argument("--sets", nargs="+", choices=[p.name for p in PLANS], default=[p.name for p in PLANS])
-    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     todo = [p for p in PLANS if p.name in arguments.sets and (arguments.again or p.name not in results)]
