@@ -10,7 +10,7 @@ import pytest
 import irsl
 
 SOURCE = Path(irsl.__file__).parent
-EVERYWHERE = {"errors", "files", "_version"}  # of no room: they import nothing of the rooms
+EVERYWHERE = {"errors", "files", "threads", "_version"}  # of no room: they import nothing of the rooms
 # likelihoods <- responses <- calibration, ability <- adaptive, laws <- live, plots, report <- cli; ability may import
 # calibration and never the reverse; readers and ladder know only responses. The core never imports cli.
 MAY_IMPORT = {
