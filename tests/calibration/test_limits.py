@@ -82,13 +82,15 @@ def test_aggregates_cannot_calibrate_items():
         irsl.calibrate(table(np.random.default_rng(0).normal(size=(5, 4)), kind="aggregate"))
 
 
-def test_exact_zeros_of_probabilities_are_an_error_or_counted():
+def test_exact_zeros_of_probabilities_are_censored_and_counted():
     y = np.clip(some(), 0.1, 0.9)
     y[2, 3] = 0.0
-    with pytest.raises(irsl.DataError, match="strictly between 0 and 1"):
-        irsl.calibrate(table(y, kind="probability"))
-    c = irsl.calibrate(table(y, kind="probability"), resolution=0.01)
-    assert "1 probabilities moved inside" in c.fits["message"][0]
+    c = irsl.calibrate(table(y, kind="probability"))
+    assert "1 of 480 probabilities within 0.005 of 0 or 1 enter by the probability of lying there" in c.fits["message"][0]
+    assert "would move by" in c.fits["message"][0]
+    assert c.bank.scales[0].resolution == 0.01
+    whole = irsl.calibrate(table(y, kind="probability"), resolution=0.25)
+    assert whole.bank.scales[0].resolution == 0.25
 
 
 def test_no_nan_where_no_information_is_left():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.special import expit
+from scipy.special import betainc, expit
 from scipy.stats import beta as beta_distribution
 from scipy.stats import binom
 
@@ -140,11 +140,42 @@ def test_beta_refuses_exact_zero_and_one_and_names_the_first():
         Beta().sufficient_statistics(matrix(y, "probability"))
 
 
-def test_a_resolution_moves_boundary_values_half_a_step_inside():
-    y = np.full((2, 2), 0.5)
-    y[0, 0], y[1, 1] = 0.0, 1.0
-    t, _ = Beta(resolution=0.01).sufficient_statistics(matrix(y, "probability")).cells(slice(0, 2))
-    np.testing.assert_allclose([t[0, 0], t[1, 1]], [np.log(0.005 / 0.995), np.log(0.995 / 0.005)], rtol=1e-5)
+@pytest.mark.parametrize("phi", [0.7, 10.0, 300.0])
+def test_values_that_the_resolution_cannot_tell_from_the_ends_enter_by_their_probability(phi):
+    y = np.array([[0.0, 0.004, 0.5], [1.0, 0.3, 0.997]])
+    likelihood = Beta(phi, resolution=0.01)
+    stats = likelihood.sufficient_statistics(matrix(y, "probability"))
+    t, n = stats.cells(slice(0, 2))
+    np.testing.assert_array_equal(np.isinf(t), [[True, True, False], [True, False, True]])
+    eta = np.array([[-1.0, 0.3, 0.7], [2.0, -0.4, 1.1]])
+    mu = expit(eta)
+    lower, upper = betainc(mu * phi, (1 - mu) * phi, 0.005), betainc((1 - mu) * phi, mu * phi, 0.005)
+    density = likelihood.log_density(t, n, eta, 0.0)
+    np.testing.assert_allclose(density[0, :2], np.log(lower[0, :2]), rtol=1e-9)
+    np.testing.assert_allclose(density[1, [0, 2]], np.log(upper[1, [0, 2]]), rtol=1e-9)
+    h = 1e-5
+    up, down = (likelihood.log_density(t, n, eta + s, 0.0) for s in (h, -h))
+    np.testing.assert_allclose((up - down) / (2 * h), likelihood.score(t, n, eta, 0.0), rtol=1e-4, atol=1e-6)
+    functions = likelihood.functions(np.tile(eta[0], (3, 1)), 0.0)
+    total = sum(
+        (x.toarray() if hasattr(x, "toarray") else x) @ f if not isinstance(x, int) else x * f.sum(axis=0)
+        for x, f in zip(stats.components(slice(0, 1)), functions, strict=True)
+    )
+    direct = [likelihood.log_density(t[:1], 1, np.full((1, 3), e), 0.0).sum() for e in eta[0]]
+    assert np.ptp(total[0] - direct) < 1e-4
+
+
+@pytest.mark.parametrize("phi", [2.0, 10.0])
+def test_information_with_censored_ends_is_the_variance_of_the_score(phi):
+    rng = np.random.default_rng(0)
+    likelihood = Beta(phi, resolution=0.02)
+    for eta in (-2.0, 0.5):
+        y = Beta(phi).sample(np.full(200_000, eta), 0.0, rng=rng)
+        t = np.log(np.clip(y, 1e-300, 1)) - np.log1p(-np.clip(y, 0, 1 - 1e-16))
+        t = np.where(y < 0.01, -np.inf, np.where(y > 0.99, np.inf, t))
+        score = likelihood.score(t, 1, np.full(t.shape, eta), 0.0)
+        assert abs(score.mean()) < 5 * score.std() / np.sqrt(t.size)
+        assert likelihood.information(1, np.array(eta), 0.0) == pytest.approx(score.var(), rel=0.02)
 
 
 def test_exact_logits_are_used_where_the_matrix_has_them():

@@ -18,7 +18,7 @@ def test_names_and_kinds():
     matrix = responses.to_matrix()
     np.testing.assert_array_equal(matrix.values, [[1, 0, 0], [0, 1, 1]])
     np.testing.assert_array_equal(matrix.trials, [[1, 1, 0], [1, 1, 1]])
-    assert matrix.values.dtype == np.float32
+    assert matrix.values.dtype == np.uint8
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,8 @@ class Scale:
         Variance per item, in response units squared, of what subjects do beyond their curves (docs/mathematics.md, 5).
     overdispersion : float or None
         rho of a beta-binomial likelihood.
+    resolution : float or None
+        Within half of which of 0 or 1 a probability is censored; None: all are exact.
     """
 
     scale: str
@@ -73,13 +75,14 @@ class Scale:
     data_hash: str
     misfit_variance: float
     overdispersion: float | None = None
+    resolution: float | None = None
 
     def response_likelihood(self, resolution: float | None = None) -> Likelihood:
-        """Return the likelihood object; a resolution is for probabilities that are exactly 0 or 1."""
+        """Return the likelihood object, at another resolution of probabilities if one is given."""
         if self.likelihood == "beta":
             if self.precision is None:
                 raise DataError(f"scale {self.scale!r} has a Beta likelihood without precision")
-            return Beta(self.precision, resolution)
+            return Beta(self.precision, self.resolution if resolution is None else resolution)
         if self.likelihood == "beta_binomial":
             if self.overdispersion is None:
                 raise DataError(f"scale {self.scale!r} has a beta-binomial likelihood without overdispersion")

@@ -18,12 +18,13 @@ from irsl.calibration.item_prior import initial_prior, no_prior
 from irsl.calibration.m_step import INTERCEPT_LIMIT, LOG_A_RANGE, Items
 from irsl.calibration.misfit import misfit_variance, responses_of
 from irsl.calibration.overdispersion import overdispersion_score
-from irsl.calibration.patterns import pattern_groups
+from irsl.calibration.patterns import Patterns, find_patterns
 from irsl.calibration.population import EstimatedPopulation, NormalPopulation, Population
 from irsl.calibration.uncertainty import Uncertainty, uncertainty
 from irsl.errors import DataError, OptionError
 from irsl.likelihoods import Beta, BetaBinomial, Binomial, Likelihood, SufficientStatistics
 from irsl.likelihoods.base import Array
+from irsl.likelihoods.beta import reaches_ends
 from irsl.likelihoods.statistics import dense
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ SCALES = ("benchmark", "joint")
 ITEM_PRIORS = ("empirical", "none")
 LIKELIHOOD_OF_KIND = {"binary": "bernoulli", "counts": "binomial", "probability": "beta"}
 INITIAL_PRECISION = 5.0
+DEFAULT_RESOLUTION = 0.01  # docs/continuous.md
+RESOLUTION_CELLS = 3_000_000  # above, the influence of the resolution is not worked out
 FALLING_Z = 3.0  # a covariance with ability that chance makes once in 700 items without discrimination
 
 Progress = Callable[[str, int, float], None]
@@ -137,8 +140,9 @@ def calibrate(
         Column of `responses.subjects` (family, run, ...) whose values mark subjects that resemble each other; standard
         errors of items grow by the design effect.
     resolution : float, optional
-        Smallest step between two probabilities; exact 0 and 1 are then moved half a step inside, and counted in
-        `fits`' message. Without it they are an error under the Beta likelihood.
+        Smallest step between two probabilities that is believed: values within half of it of 0 or 1 enter by the
+        probability of lying there. Default: .01 where some are exactly 0 or 1, else all values are exact. `fits`'
+        message says how many are affected, and how far half the resolution would move the difficulties.
     tolerance : float
         Distance of the parameters from the maximum, in their standard errors, at which the fit stops.
     max_iterations : int
@@ -230,15 +234,15 @@ def _calibrate_scale(
         matrix = matrix.select_subjects(np.flatnonzero(n_answers > 0))
     if matrix.n_subjects < 2:
         raise DataError(f"scale {name!r}: calibration needs at least two subjects; found {matrix.n_subjects}")
-    chosen = _likelihood(name, matrix.kind, options)
+    chosen = _likelihood(name, matrix, options)
     if options.model == "3pl" and matrix.kind == "probability":
         raise OptionError("model '3pl' has a floor for right answers; probabilities have none: use '1pl' or '2pl'")
     common_slope = options.model == "1pl"
-    population = _population(matrix, options.population)
-    outcome, statistics, overdispersion = _fit(matrix, chosen, population, options, progress)
+    patterns = find_patterns(matrix.values, matrix.trials)
+    outcome, statistics, overdispersion = _fit(matrix, chosen, patterns, options, progress)
     notes += [note for note in (outcome.population.message, overdispersion) if note]
-    if options.resolution is not None and matrix.kind == "probability":
-        notes.append(_resolution_note(statistics, options.resolution))
+    if isinstance(outcome.items.likelihood, Beta) and outcome.items.likelihood.resolution is not None:
+        notes.append(_resolution_note(matrix, statistics, outcome, options))
     codes = None if clusters is None else np.unique([clusters[str(s)] for s in matrix.subjects], return_inverse=True)[1]
     effect = None
     if codes is not None:
@@ -262,6 +266,7 @@ def _calibrate_scale(
         data_hash=_data_hash(statistics),
         misfit_variance=misfit_variance(statistics, outcome),
         overdispersion=fitted.overdispersion if isinstance(fitted, BetaBinomial) else None,
+        resolution=fitted.resolution if isinstance(fitted, Beta) else None,
     )
     anchored = _of_difficulty(errors.anchored, outcome.items)
     return _ScaleResult(
@@ -299,13 +304,16 @@ def _calibrate_scale(
 def _fit(
     matrix: ResponseMatrix,
     likelihood: Likelihood,
-    population: Population,
+    patterns: Patterns,
     options: _Options,
     progress: engine.Progress | None,
 ) -> tuple[engine.Outcome, SufficientStatistics, str]:
     """Fit the likelihood; for counts also ask whether they vary more than a binomial, and say what came of it."""
     common_slope = options.model == "1pl"
-    prior = no_prior() if options.item_prior == "none" else initial_prior(common_slope=common_slope)
+    population = _population(matrix, patterns, options.population)
+    prior = no_prior(matrix.n_items)
+    if options.item_prior == "empirical":
+        prior = initial_prior(patterns.block, common_slope=common_slope)
     guessing = matrix.chance.copy() if options.model == "3pl" else np.zeros(matrix.n_items)
 
     def fit(chosen: Likelihood, start: engine.Outcome | None) -> tuple[engine.Outcome, SufficientStatistics]:
@@ -337,7 +345,8 @@ def _named(progress: Progress, scale: str) -> engine.Progress:
     return lambda n_passes, objective: progress(scale, n_passes, objective)
 
 
-def _likelihood(name: str, kind: str, options: _Options) -> Likelihood:
+def _likelihood(name: str, matrix: ResponseMatrix, options: _Options) -> Likelihood:
+    kind = matrix.kind
     wanted = LIKELIHOOD_OF_KIND[kind] if options.likelihood == "auto" else options.likelihood
     fits = {"binary": ("bernoulli", "binomial"), "counts": ("binomial", "beta_binomial"), "probability": ("beta",)}[
         kind
@@ -347,15 +356,17 @@ def _likelihood(name: str, kind: str, options: _Options) -> Likelihood:
             f"scale {name!r} holds {kind} responses, for which the likelihood is one of {list(fits)}; found {wanted!r}"
         )
     if wanted == "beta":
-        return Beta(INITIAL_PRECISION, options.resolution)
+        resolution = options.resolution
+        if resolution is None and reaches_ends(matrix):
+            resolution = DEFAULT_RESOLUTION
+        return Beta(INITIAL_PRECISION, resolution)
     return BetaBinomial() if wanted == "beta_binomial" else Binomial(wanted)
 
 
-def _population(matrix: ResponseMatrix, population: str) -> Population:
+def _population(matrix: ResponseMatrix, patterns: Patterns, population: str) -> Population:
     if population == "estimated":
         return EstimatedPopulation.normal()
-    group = pattern_groups(matrix.values, matrix.trials) if population == "auto" else None
-    return NormalPopulation.of(np.zeros(matrix.n_subjects, np.intp) if group is None else group)
+    return NormalPopulation.of(patterns.group if population == "auto" else np.zeros(matrix.n_subjects, np.intp))
 
 
 def _cluster_codes(subjects: pl.DataFrame, cluster: str) -> dict[str, int]:
@@ -387,12 +398,34 @@ def _column_counts(matrix: ResponseMatrix) -> Array:
     return total
 
 
-def _resolution_note(statistics: SufficientStatistics, resolution: float) -> str:
-    moved = 0
-    for rows in statistics.blocks():
-        y, seen, _ = responses_of(statistics, rows)
-        moved += int((seen & ((y < resolution / 2) | (y > 1 - resolution / 2))).sum())
-    return f"{moved} probabilities moved inside by half the resolution {resolution:g}"
+def _resolution_note(
+    matrix: ResponseMatrix, statistics: SufficientStatistics, outcome: engine.Outcome, options: _Options
+) -> str:
+    """How many values are censored, and how far half the resolution would move the difficulties."""
+    likelihood = outcome.items.likelihood
+    assert isinstance(likelihood, Beta)
+    assert likelihood.resolution is not None
+    n_ends = sum(int(np.isinf(statistics.cells(rows)[0]).sum()) for rows in statistics.blocks())
+    note = (
+        f"{n_ends:,} of {matrix.observed:,} probabilities within {likelihood.resolution / 2:g} of 0 or 1 enter by the "
+        f"probability of lying there (resolution {likelihood.resolution:g})"
+    )
+    if n_ends == 0 or statistics.shape[0] * statistics.shape[1] > RESOLUTION_CELLS:
+        return note
+    finer = replace(likelihood, resolution=likelihood.resolution / 2)
+    other = engine.fit(
+        finer.sufficient_statistics(matrix),
+        replace(outcome.items, likelihood=finer),
+        outcome.prior,
+        outcome.population,
+        common_slope=options.model == "1pl",
+        settings=engine.Settings(0.05, 30),
+    )
+    moved = float(np.median(np.abs(other.items.difficulty - outcome.items.difficulty)))
+    return (
+        f"{note}; at {finer.resolution:g} the difficulties would move by {moved:.3f} (median), and the precision from "
+        f"{likelihood.precision:.3g} to {other.items.likelihood.parameter:.3g}"
+    )
 
 
 def _row_counts(matrix: ResponseMatrix) -> Array:

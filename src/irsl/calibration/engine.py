@@ -17,7 +17,7 @@ import numpy as np
 
 from irsl.calibration.expectation import ExpectationStep, expectation_step, log_likelihood_at
 from irsl.calibration.item_prior import ItemPrior, no_prior
-from irsl.calibration.m_step import INTERCEPT_LIMIT, LOG_A_RANGE, Items, update_items, update_prior
+from irsl.calibration.m_step import INTERCEPT_LIMIT, LOG_A_RANGE, Items, update_items, update_parameter, update_prior
 from irsl.calibration.population import NormalPopulation, Population
 from irsl.calibration.quadrature import HALF_WIDTH, Nodes
 from irsl.likelihoods import SufficientStatistics
@@ -35,7 +35,9 @@ CHECKED_CELLS = 3_000_000  # items x abilities of the self-check
 LOG_PARAMETER_SCALE = 0.1  # change of a log parameter that counts as one standard error
 LEAP_RATE = 0.2  # of convergence, above which an extrapolation is worth a pass
 SLOWEST = 0.99  # rate of convergence beyond which no estimate of it is believed
+QUIET, QUIET_STEPS = 5.0, 8  # so many accelerated steps below so many tolerances also end a fit that creeps
 DEGENERATE_SD = 1e-3
+FEW_SUBJECTS = 1000  # up to here what all items share is estimated with the items integrated out
 
 Progress = Callable[[int, float], None]
 
@@ -100,7 +102,7 @@ def resolve(statistics: SufficientStatistics, items: Items) -> tuple[Nodes, Expe
     """Posteriors of new subjects under N(0, 1) given the items, and the nodes at which they were found accurate."""
     run = _Run(statistics, False, Settings(), None)
     one = NormalPopulation.of(np.zeros(statistics.shape[0], np.intp))
-    state = _State(items, no_prior(), one)
+    state = _State(items, no_prior(items.n_items), one)
     run.ensure_accuracy(state)
     step = run.expect(state)
     return run.nodes, step
@@ -122,7 +124,8 @@ class _State:
             [
                 self.items.log_a,
                 self.items.intercept,
-                self.prior.mean[finite],
+                [self.prior.mean_log_a],
+                self.prior.mean_intercept,
                 np.log(self.prior.sd[finite]),
                 [] if own is None else [np.log(own)],
             ]
@@ -134,20 +137,23 @@ class _State:
         low, high = LOG_A_RANGE
         a_within = (self.items.log_a >= low).all() and (self.items.log_a <= high).all()
         return bool(
-            a_within and (np.abs(self.items.intercept) <= INTERCEPT_LIMIT).all() and np.isfinite(self.prior.mean).all()
+            a_within and (np.abs(self.items.intercept) <= INTERCEPT_LIMIT).all() and np.isfinite(self.prior.mean_intercept).all()
         )
 
     def moved_to(self, x: Array) -> _State:
         """Return the state that `vector` would map to `x`."""
-        n, finite = self.items.n_items, np.isfinite(self.prior.sd)
-        k = int(finite.sum())
-        mean, sd = self.prior.mean.copy(), self.prior.sd.copy()
-        mean[finite], sd[finite] = x[2 * n : 2 * n + k], np.exp(x[2 * n + k : 2 * n + 2 * k])
+        finite, sd = np.isfinite(self.prior.sd), self.prior.sd.copy()
+        n, n_blocks, k = self.items.n_items, self.prior.mean_intercept.size, int(finite.sum())
+        log_a, intercept, (mean_log_a,), mean_intercept, log_sd = np.split(
+            x[: 2 * n + 1 + n_blocks + k], np.cumsum([n, n, 1, n_blocks])
+        )
+        sd[finite] = np.exp(log_sd)
+        prior = replace(self.prior, mean_log_a=float(mean_log_a), mean_intercept=mean_intercept, sd=sd)
         likelihood = self.items.likelihood
         if likelihood.parameter is not None:
             likelihood = likelihood.at(float(np.exp(x[-1])))
-        items = replace(self.items, log_a=x[:n], intercept=x[n : 2 * n], likelihood=likelihood)
-        return _State(items, ItemPrior(mean, sd), self.population)
+        items = replace(self.items, log_a=log_a, intercept=intercept, likelihood=likelihood)
+        return _State(items, prior, self.population)
 
 
 class _Run:
@@ -160,6 +166,7 @@ class _Run:
         self.common_slope = common_slope
         self.settings = settings
         self.progress = progress
+        self.few = statistics.shape[0] <= FEW_SUBJECTS
         n_subjects, n_items = statistics.shape
         small = n_subjects * n_items <= DOUBLE_PRECISION_CELLS
         self.dtype: Any = np.float64 if small else np.float32
@@ -177,6 +184,7 @@ class _Run:
         distance, converged = np.inf, False
         plain: list[tuple[_State, float]] = []  # states and objectives of the plain steps since the last leap
         changes: list[float] = []
+        quiet = 0
         while self.n_passes < self.settings.max_iterations:
             new, objective = self._iterate(state)
             plain.append((state, objective))
@@ -185,7 +193,8 @@ class _Run:
             if len(changes) < 2:
                 continue
             distance, rate = _remaining(changes[-2], changes[-1])
-            if distance < self.settings.tolerance:
+            quiet = quiet + 1 if changes[-1] < QUIET * self.settings.tolerance else 0
+            if distance < self.settings.tolerance or quiet >= QUIET_STEPS:
                 if self.ensure_accuracy(state):
                     converged = True
                     break
@@ -244,7 +253,8 @@ class _Run:
 
         typical = needed(float(np.quantile(items.log_a, TYPICAL_SHARE)), TYPICAL_TOLERANCE)
         steepest = needed(float(items.log_a.max()), STEEPEST_TOLERANCE)
-        return int(np.clip(np.ceil(self.refinement * max(typical, steepest)), MIN_NODES, MAX_NODES))
+        count = np.clip(np.ceil(self.refinement * max(typical, steepest)), MIN_NODES, MAX_NODES)
+        return int(-(-count // 8) * 8)  # products are fastest with whole vectors of columns
 
     def ensure_accuracy(self, state: _State) -> bool:
         """Add nodes until a sample of subjects' polynomials agrees with direct evaluation; say if none were needed."""
@@ -285,12 +295,10 @@ class _Run:
         prior = state.prior
         penalty = float(prior.log_density(state.items.log_a, state.items.intercept).sum())
         objective = float(step.log_marginal.sum()) + self._constant(state) + penalty
-        items, variance = update_items(state.items, step.expected, nodes, prior, common_slope=self.common_slope)
-        likelihood = items.likelihood
-        for _ in range(2 if likelihood.parameter is not None else 0):
-            likelihood = likelihood.parameter_step(
-                items.eta(nodes.points), items.guessing[:, None], step.expected, self.statistics.slope
-            )
+        items, variance = update_items(
+            state.items, step.expected, nodes, prior, common_slope=self.common_slope, few=self.few
+        )
+        likelihood = update_parameter(items, step.expected, nodes, prior, self.statistics.slope, few=self.few)
         self.sd = np.sqrt(variance)
         hyper = update_prior(prior, items, variance, step.expected, nodes, common_slope=self.common_slope)
         population = state.population.updated(step.ability, step.se_ability, step.shares)

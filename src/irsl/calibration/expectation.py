@@ -13,7 +13,7 @@ from irsl.calibration.population import Population
 from irsl.calibration.quadrature import POINTS, Nodes, integrate, weights_on_windows
 from irsl.likelihoods import SufficientStatistics
 from irsl.likelihoods.base import Array
-from irsl.likelihoods.statistics import Expected
+from irsl.likelihoods.statistics import Buffers, Expected
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,9 @@ def expectation_step(
     ability, sd, log_marginal = (np.empty(n_subjects) for _ in range(3))
     expectation = np.empty((n_subjects, nodes.count))
     shares: Array | None = None
+    buffers = Buffers()
     for rows in statistics.blocks():
-        components = statistics.components(rows, dtype)
+        components = statistics.components(rows, dtype, buffers)
         if linear is None:
             log_likelihood = log_likelihood_at(components, functions)
         else:

@@ -8,9 +8,10 @@ from collapsing to zero.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from irsl.likelihoods.base import Array
 
@@ -25,63 +26,80 @@ SD_LIMIT = np.array([0.7, np.inf])
 class ItemPrior:
     """Independent normal priors on log a and on the intercept d = -a b.
 
+    Items that different groups of subjects saw differ in difficulty by design, so each block of items has its own mean
+    of d; everything else is common.
+
     Attributes
     ----------
-    mean, sd : (2,) float64
+    mean_log_a : float
+    mean_intercept : (n_blocks,) float64
+    sd : (2,) float64
         Of log a and of d; an infinite sd is no prior.
+    block : (n_items,) intp
     """
 
-    mean: Array
+    mean_log_a: float
+    mean_intercept: Array
     sd: Array
+    block: NDArray[np.intp]
 
     @property
     def precision(self) -> Array:
         """(2,) inverse variances."""
         return np.asarray(self.sd**-2.0)
 
+    def take(self, index: NDArray[np.intp]) -> ItemPrior:
+        """Return the prior of some items."""
+        return replace(self, block=self.block[index])
+
+    def deviation(self, log_a: Array, intercept: Array) -> Array:
+        """(n_items, 2) distances of log a and d from their means."""
+        return np.stack([log_a - self.mean_log_a, intercept - self.mean_intercept[self.block]], axis=1)
+
     def log_density(self, log_a: Array, intercept: Array) -> Array:
         """(n_items,) log prior density; 0 for a part without prior."""
         total = np.zeros_like(intercept)
-        for value, mean, sd in zip((log_a, intercept), self.mean, self.sd, strict=True):
+        for distance, sd in zip(self.deviation(log_a, intercept).T, self.sd, strict=True):
             if np.isfinite(sd):
-                total += -0.5 * ((value - mean) / sd) ** 2 - np.log(sd) - 0.5 * np.log(2 * np.pi)
+                total += -0.5 * (distance / sd) ** 2 - np.log(sd) - 0.5 * np.log(2 * np.pi)
         return total
 
-    def estimated(self, mean: Array, square: Array, n_items: int) -> ItemPrior:
-        """Re-estimate from the mean of the items' posterior means, and from their mean squared distance to `mean`.
+    def centred(self, log_a: Array, intercept: Array) -> ItemPrior:
+        """Move the means to those of the items' posterior means; parts without prior stay as they are."""
+        mean_log_a, mean_intercept = self.mean_log_a, self.mean_intercept
+        if np.isfinite(self.sd[0]):
+            mean_log_a = float(log_a.sum() / (log_a.size + PSEUDO_ITEMS))
+        if np.isfinite(self.sd[1]):
+            size = np.bincount(self.block, minlength=mean_intercept.size)
+            mean_intercept = np.bincount(self.block, intercept, minlength=mean_intercept.size) / np.maximum(size, 1)
+        return replace(self, mean_log_a=mean_log_a, mean_intercept=mean_intercept)
 
-        Parameters
-        ----------
-        mean, square : (2,) float64
-            Means over items of E[value] and of E[(value - mean)^2], for log a and for d.
-        n_items : int
-        """
-        new_mean, sd = self.mean.copy(), self.sd.copy()
+    def spread(self, square: Array) -> ItemPrior:
+        """Re-estimate the sds from the mean over items of E[distance^2], (2,)."""
+        n, sd = self.block.size, self.sd.copy()
         for part in range(2):
             if np.isfinite(sd[part]):
-                new_mean[part] = mean[part]
-                pooled = (square[part] * n_items + PSEUDO_ITEMS * CUSTOMARY_SD[part] ** 2) / (n_items + PSEUDO_ITEMS)
+                pooled = (square[part] * n + PSEUDO_ITEMS * CUSTOMARY_SD[part] ** 2) / (n + PSEUDO_ITEMS)
                 sd[part] = min(float(np.sqrt(pooled)), SD_LIMIT[part])
-        return ItemPrior(new_mean, sd)
+        return replace(self, sd=sd)
 
     def moved(self, mean_a: float, shift: float, scale: float) -> ItemPrior:
         """Follow the items when ability becomes (theta - shift) / scale: a becomes a scale, d becomes d + a shift."""
-        mean = self.mean.copy()
-        if np.isfinite(self.sd[0]):
-            mean[0] += np.log(scale)
-        if np.isfinite(self.sd[1]):
-            mean[1] += mean_a * shift
-        return ItemPrior(mean, self.sd)
+        return replace(
+            self,
+            mean_log_a=self.mean_log_a + (float(np.log(scale)) if np.isfinite(self.sd[0]) else 0.0),
+            mean_intercept=self.mean_intercept + (mean_a * shift if np.isfinite(self.sd[1]) else 0.0),
+        )
 
 
-def no_prior() -> ItemPrior:
+def no_prior(n_items: int) -> ItemPrior:
     """Return the prior of maximum likelihood: none."""
-    return ItemPrior(np.zeros(2), np.full(2, np.inf))
+    return ItemPrior(0.0, np.zeros(1), np.full(2, np.inf), np.zeros(n_items, np.intp))
 
 
-def initial_prior(*, common_slope: bool) -> ItemPrior:
+def initial_prior(block: NDArray[np.intp], *, common_slope: bool) -> ItemPrior:
     """Return the customary prior, to be re-estimated; a common slope needs none."""
     sd = CUSTOMARY_SD.copy()
     if common_slope:
         sd[0] = np.inf
-    return ItemPrior(np.zeros(2), sd)
+    return ItemPrior(0.0, np.zeros(int(block.max()) + 1), sd, block)

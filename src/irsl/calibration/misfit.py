@@ -23,8 +23,8 @@ from irsl.likelihoods.statistics import dense
 
 N_SPLITS = 6
 MIN_ITEMS = 8
-MAX_CELLS = 4_000_000  # subjects beyond are left out, evenly
-MIN_SUBJECTS = 64
+MAX_CELLS = 1_000_000  # subjects beyond are left out, evenly
+MIN_SUBJECTS = 32
 
 
 def misfit_variance(statistics: SufficientStatistics, outcome: Outcome, *, seed: int = 0) -> float:

@@ -31,6 +31,10 @@ class Population(ABC):
     def log_density(self, subjects: NDArray[np.intp]) -> LogWeight:
         """Log density for a block of the calibration subjects, as `integrate` takes it."""
 
+    def precision(self, subjects: NDArray[np.intp]) -> Array:
+        """Inverse variance of the prior of some subjects."""
+        return np.ones(subjects.size)
+
     def shares(self, points: Array, weight: Array) -> Array | None:
         """What `updated` needs of some subjects' posteriors, given by weights (n, P) at points."""
         return None
@@ -78,6 +82,10 @@ class NormalPopulation(Population):
             return np.asarray(-0.5 * ((points - m) / s) ** 2 - np.log(s) - LOG_SQRT_2PI)
 
         return weight
+
+    def precision(self, subjects: NDArray[np.intp]) -> Array:
+        """Of each subject's group."""
+        return np.asarray(self.sd[self.group[subjects]] ** -2.0)
 
     def updated(self, ability: Array, sd: Array, shares: Array | None) -> NormalPopulation:
         """Moments of every group's posteriors."""

@@ -79,21 +79,18 @@ def uncertainty(
     """Invert the joint information."""
     items, step, nodes = outcome.items, outcome.step, outcome.nodes
     n_subjects, n_items = statistics.shape
-    parts = in_chunks(
-        n_items,
-        nodes.count,
-        lambda i: step_information(items.take(i), step.expected.take(i), nodes, safe=False)[1],
-    )
-    blocks = np.concatenate(parts)
     work = n_subjects * QUADRATURE * 4.0 * n_items**2
     if n_items <= EXACT_ITEMS and work <= EXACT_WORK and n_subjects * QUADRATURE * n_items <= EXACT_SCORES:
-        directions = _integrated(statistics, outcome)
+        parts = in_chunks(
+            n_items,
+            nodes.count,
+            lambda i: step_information(items.take(i), step.expected.take(i), nodes, kind="observed")[1],
+        )
+        blocks, directions = np.concatenate(parts), _integrated(statistics, outcome)
     elif n_subjects * n_items <= SUBJECT_SCORES and n_items * n_subjects**2 <= SUBJECT_WORK:
-        directions, noise = _by_subject(statistics, outcome)
-        blocks -= noise
+        blocks, directions = _by_subject(statistics, outcome)
     else:
-        directions, noise = _at_nodes(statistics, outcome)
-        blocks -= noise
+        blocks, directions = _at_nodes(statistics, outcome)
     effect = np.ones(2) if design_effect is None else design_effect
     return _invert(statistics, outcome, blocks, directions, common_slope=common_slope, design_effect=effect)
 
@@ -126,62 +123,63 @@ def _integrated(statistics: SufficientStatistics, outcome: Outcome) -> _Directio
     return _Directions(tied, follow, follow.mean(axis=1), (follow * step.ability).mean(axis=1))
 
 
-def _by_subject(statistics: SufficientStatistics, outcome: Outcome) -> tuple[_Directions, Array]:
-    """One direction a subject, at its posterior mean; and what responses' noise adds to the items' own blocks."""
+def _by_subject(statistics: SufficientStatistics, outcome: Outcome) -> tuple[Array, _Directions]:
+    """Blocks D_j, and one direction a subject, from the expected information at the posterior means.
+
+    Abilities and items then have a joint information that is a sum of squares over the responses, so D - U U' is never
+    indefinite. (What the posteriors' widths add to D and the noise of the responses takes off it cancel.)
+    """
     items, step = outcome.items, outcome.step
     n_subjects, n_items = statistics.shape
     a = np.exp(items.log_a)
     follow = np.empty((n_items, 2, n_subjects))
-    noise = np.zeros((n_items, 2, 2))
+    blocks = np.zeros((n_items, 2, 2))
+    variance = np.empty(n_subjects)
     for rows in statistics.blocks(max(1, 1_000_000 // n_items)):
         _, n = statistics.cells(rows)
-        theta, variance = step.ability[rows], step.se_ability[rows] ** 2
-        eta = theta[:, None] * a + items.intercept
-        information = items.likelihood.information(n, eta, items.guessing)
-        pull = -(variance[:, None] * a * information).T
+        theta = step.ability[rows]
+        slope = theta[:, None] * a
+        information = items.likelihood.information(n, slope + items.intercept, items.guessing)
+        variance[rows] = 1.0 / (outcome.population.precision(np.arange(rows.start, rows.stop)) + information @ a**2)
+        pull = -(variance[rows, None] * a * information).T
         follow[:, 1, rows] = pull
-        follow[:, 0, rows] = pull * (a[:, None] * theta)
-        noise += _noise(items, n, theta[:, None], eta, variance[:, None])
+        follow[:, 0, rows] = pull * slope.T
+        blocks[:, 1, 1] += information.sum(axis=0)
+        blocks[:, 0, 1] += (information * slope).sum(axis=0)
+        blocks[:, 0, 0] += (information * slope**2).sum(axis=0)
+    blocks[:, 1, 0] = blocks[:, 0, 1]
     flat = follow.reshape(2 * n_items, n_subjects)
-    directions = _Directions(flat / step.se_ability, flat, flat.mean(axis=1), (flat * step.ability).mean(axis=1))
-    return directions, noise
+    return blocks, _Directions(
+        flat / np.sqrt(variance), flat, flat.mean(axis=1), (flat * step.ability).mean(axis=1)
+    )
 
 
-def _noise(items: Items, n: Any, theta: Array, eta: Array, variance: Array) -> Array:
-    """Sum over subjects of v Var(d s / d theta), with s the score of (log a, d), over responses: (n_items, 2, 2)."""
-    a = np.exp(items.log_a)
-    first, cross, second = items.likelihood.score_slope_variance(n, eta, items.guessing)
-    # s = (a theta l', l'), so d s / d theta = (a l' + a^2 theta l'', a l'')
-    slope = a * theta
-    result = np.empty((items.n_items, 2, 2))
-    result[:, 0, 0] = (variance * a**2 * (first + 2 * slope * cross + slope**2 * second)).sum(axis=0)
-    result[:, 0, 1] = result[:, 1, 0] = (variance * a**2 * (cross + slope * second)).sum(axis=0)
-    result[:, 1, 1] = (variance * a**2 * second).sum(axis=0)
-    return result
-
-
-def _at_nodes(statistics: SufficientStatistics, outcome: Outcome) -> tuple[_Directions, Array]:
-    """As `_by_subject`, with directions as functions of ability at the nodes, and missing cells by their share."""
+def _at_nodes(statistics: SufficientStatistics, outcome: Outcome) -> tuple[Array, _Directions]:
+    """As `_by_subject`, with everything as functions of ability known at the nodes, and missing cells by their share."""
     items, step, nodes = outcome.items, outcome.step, outcome.nodes
     n_subjects = statistics.shape[0]
-    points, variance = nodes.points, step.se_ability**2
+    points = nodes.points
     n: Any = 1
     if isinstance(statistics.trials, int):
         n = statistics.trials
     else:
-        share = step.expected.components[-1].sum(axis=1)
+        share = step.expected.components[-1 if step.expected.levels else 1].sum(axis=1)
         n = (share if step.expected.levels is None else step.expected.levels.total(share[:, None])[:, 0]) / n_subjects
     a = np.exp(items.log_a)
-    eta = items.eta(points).T
-    information = a * items.likelihood.information(n, eta, items.guessing)
-    table = -np.stack([information * a * points[:, None], information], axis=-1).reshape(points.size, -1).T
+    information = items.likelihood.information(n, items.eta(points).T, items.guessing)
+    slope = points[:, None] * a
+    count = step.expectation.sum(axis=0)
+    blocks = np.empty((items.n_items, 2, 2))
+    blocks[:, 1, 1] = count @ information
+    blocks[:, 0, 1] = blocks[:, 1, 0] = count @ (information * slope)
+    blocks[:, 0, 0] = count @ (information * slope**2)
+    variance = 1.0 / (1.0 + np.maximum(step.expectation @ (information @ a**2), 0.0))
+    table = -np.stack([information * a * slope, information * a], axis=-1).reshape(points.size, -1).T
     gram = (step.expectation * variance[:, None]).T @ step.expectation
     size, axes = np.linalg.eigh((gram + gram.T) / 2)
-    weight = variance @ step.expectation
-    centre = table @ weight / n_subjects
+    centre = table @ (variance @ step.expectation) / n_subjects
     width = table @ ((variance * step.ability) @ step.expectation) / n_subjects
-    noise = _noise(items, n, points[:, None], eta, weight[:, None])
-    return _Directions(table @ (axes * np.sqrt(np.maximum(size, 0.0))), None, centre, width), noise
+    return blocks, _Directions(table @ (axes * np.sqrt(np.maximum(size, 0.0))), None, centre, width)
 
 
 def _invert(
@@ -251,14 +249,15 @@ def _prior_precision(blocks: Array, prior: ItemPrior, *, common_slope: bool) -> 
     """
     n_items = blocks.shape[0]
     precision = prior.precision.copy()
-    members = np.array([n_items + PSEUDO_ITEMS, float(n_items)])
+    members = n_items + PSEUDO_ITEMS
     if common_slope:
         precision[0] = TIGHT * float(np.abs(blocks[:, 0, 0]).mean())
-        members[0] = n_items
-    tied = np.zeros((n_items, 2, 2))
-    for part in range(2):
-        tied[:, part, part] = np.sqrt(precision[part] / members[part])
-    return precision, tied.reshape(2 * n_items, 2)
+        members = n_items
+    size = np.bincount(prior.block)
+    tied = np.zeros((n_items, 2, 1 + size.size))
+    tied[:, 0, 0] = np.sqrt(precision[0] / members)
+    tied[np.arange(n_items), 1, 1 + prior.block] = np.sqrt(precision[1] / size[prior.block])
+    return precision, tied.reshape(2 * n_items, -1)
 
 
 def _inflated(covariance: Array, precision: Array, design_effect: Array) -> Array:

@@ -54,8 +54,13 @@ class Likelihood(ABC):
     def objective_slopes(self, eta: Array, guessing: Array | float, expected: Expected) -> tuple[Array, Array, Array]:
         """Derivative of `objective` in eta, its expected information, and its observed information."""
 
-    def parameter_step(self, eta: Array, guessing: Array | float, expected: Expected, slope: float) -> Likelihood:
-        """Take a scoring step for the likelihood's own parameter; return it as it is where it has none."""
+    def parameter_step(
+        self, eta: Array, guessing: Array | float, expected: Expected, slope: float, correction: float
+    ) -> Likelihood:
+        """Take a step for the log of the likelihood's own parameter; return it as it is where it has none.
+
+        `slope` is the statistics' own; `correction` is added to the objective's derivative in the log of the parameter.
+        """
         return self
 
     @abstractmethod
@@ -69,13 +74,6 @@ class Likelihood(ABC):
     @abstractmethod
     def information_bias(self, trials: Any, eta: Array, guessing: Array | float) -> Array:
         """J = E[l' l'' + l'^3] about eta of a response: Warm (1989) adds J / (2 I) to the score."""
-
-    @abstractmethod
-    def score_slope_variance(self, trials: Any, eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
-        """Variances and covariance of the score l' and of l'' + information, with which scores vary about their mean.
-
-        Returns Var(l'), Cov(l', l''), Var(l'') of one response.
-        """
 
     @abstractmethod
     def response_mean(self, eta: Array, guessing: Array | float) -> Array:
@@ -149,13 +147,6 @@ class ExponentialForm(Likelihood):
         """N A' m''."""
         d_natural, _, _ = self.slopes(eta, guessing)
         return np.asarray(trials * d_natural * self.curvature(eta, guessing))
-
-    def score_slope_variance(self, trials: Any, eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
-        """From Var(T) = n m' / A': n A' m', n A'' m' and n A''^2 m' / A'."""
-        d_natural, _, d_mean = self.slopes(eta, guessing)
-        bend = self.natural_curvature(eta, guessing)
-        spread = np.divide(d_mean, d_natural, out=np.zeros_like(d_mean), where=d_natural > 0)
-        return trials * d_natural * d_mean, trials * bend * d_mean, trials * bend**2 * spread
 
 
 def logistic_curve(eta: Array, guessing: Array | float) -> Array:

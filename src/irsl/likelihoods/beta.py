@@ -13,7 +13,9 @@ from scipy.special import digamma, expit, gammaln, polygamma
 
 from irsl.errors import DataError
 from irsl.likelihoods.base import Array, ExponentialForm, logistic_curve
-from irsl.likelihoods.statistics import BLOCK_CELLS, Expected, SufficientStatistics
+from irsl.likelihoods.beta_ends import MOMENT_ETA, censored_moments, log_lower, log_upper
+from irsl.likelihoods.statistics import BLOCK_CELLS, Buffers, Expected, Levels, SufficientStatistics, dense, floats, rows_of
+from irsl.threads import over_ranges
 
 TABLE_RANGE = 40.0  # logits; beyond, log f is linear to 1e-17
 TABLE_STEPS = 64  # per logit: cubic interpolation is then exact to 2e-10 of the functions' scale
@@ -31,7 +33,8 @@ class Beta(ExponentialForm):
     ----------
     precision : float
     resolution : float or None
-        Smallest step between two values: those below half of it or above 1 minus half of it are moved there.
+        Smallest step between two values that is believed. Values within half of it of 0 or 1 are censored: they enter by
+        the probability of lying there. None: all values are exact, and 0 and 1 are refused.
 
     Source: Ferrari and Cribari-Neto (2004), "Beta regression for modelling rates and proportions", section 2.
     """
@@ -56,8 +59,14 @@ class Beta(ExponentialForm):
         """
         exact = matrix.logits is not None
         values = matrix.logits if exact else matrix.values
-        transform = _exact if exact else _Logit(self.resolution)
-        statistics = SufficientStatistics(values, matrix.trials, constant=0.0, transform=transform, holds_logits=exact)
+        statistics = SufficientStatistics(
+            values,
+            matrix.trials,
+            constant=0.0,
+            transform=_Logit(self.resolution, exact),
+            n_components=2 if self.resolution is None else 4,
+            holds_logits=exact,
+        )
         if not exact and self.resolution is None:
             _refuse_boundary(matrix)
         slope, constant = _log_complement_sums(statistics)
@@ -70,6 +79,31 @@ class Beta(ExponentialForm):
             return phi * expit(eta), _table(phi).base(eta)
         mu, nu, _ = _curve(eta, guessing)
         return phi * mu, gammaln(phi) - gammaln(mu * phi) - gammaln(nu * phi)
+
+    def functions(self, eta: Array, guessing: Array | float, levels: Levels | None = None) -> tuple[Array, ...]:
+        """A and C; with a resolution also L - C and R - C, by which the ends differ."""
+        natural, base = self.natural_and_base(eta, guessing)
+        if self.resolution is None:
+            return natural, base
+        lower, upper = (end[0] for end in self._ends(eta, derivatives=False))
+        return natural, base, lower - base, upper - base
+
+    def _ends(self, eta: Array, *, derivatives: bool = True) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """Log probabilities of a value at the lower and at the upper end, and their derivatives in eta."""
+        assert self.resolution is not None
+        half = self.resolution / 2.0
+        return (
+            log_lower(eta, self.precision, half, derivatives=derivatives),
+            log_upper(eta, self.precision, half, derivatives=derivatives),
+        )
+
+    def objective(self, eta: Array, guessing: Array | float, expected: Expected) -> Array:
+        """Sum over the components."""
+        total = super().objective(eta, guessing, expected)
+        if self.resolution is None:
+            return total
+        _, _, lower, upper = self.functions(eta, guessing)
+        return np.asarray(total + expected.components[2] * lower + expected.components[3] * upper)
 
     def slopes(self, eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
         """A' = phi mu', m = digamma(mu phi) - digamma((1 - mu) phi), and m'."""
@@ -94,7 +128,15 @@ class Beta(ExponentialForm):
         )
 
     def objective_slopes(self, eta: Array, guessing: Array | float, expected: Expected) -> tuple[Array, Array, Array]:
-        """As any exponential form, from tables of A' m and A' m' where there are many points."""
+        """As any exponential form, from tables of A' m and A' m' where there are many points; the ends by themselves."""
+        if self.resolution is not None:
+            values, trials, lower, upper = expected.components
+            inside = Expected((values, trials - lower - upper))
+            gradient, weight, observed = replace(self, resolution=None).objective_slopes(eta, guessing, inside)
+            (_, lower_1, lower_2), (_, upper_1, upper_2) = self._ends(eta)
+            gradient = gradient + lower * lower_1 + upper * upper_1
+            weight = np.maximum(weight, 0.0) + np.maximum(lower, 0.0) * lower_1**2 + np.maximum(upper, 0.0) * upper_1**2
+            return gradient, weight, observed - lower * lower_2 - upper * upper_2
         if not _tabulated(eta, guessing):
             return super().objective_slopes(eta, guessing, expected)
         values, trials = expected.components[:2]
@@ -105,12 +147,36 @@ class Beta(ExponentialForm):
         return gradient, information, information - (1.0 - 2.0 * s) * gradient
 
     def information(self, trials: Any, eta: Array, guessing: Array | float) -> Array:
-        """(phi mu')^2 (trigamma(mu phi) + trigamma((1 - mu) phi)) where observed."""
+        """(phi mu')^2 (trigamma(mu phi) + trigamma((1 - mu) phi)) where observed; less with censored ends."""
+        if self.resolution is not None:
+            return np.asarray(trials * self._censored(eta)[..., 0])
         if _tabulated(eta, guessing):
             return np.asarray(trials * _table(self.precision).weighted_slopes(eta)[1])
         return super().information(trials, eta, guessing)
 
-    def parameter_step(self, eta: Array, guessing: Array | float, expected: Expected, slope: float) -> Beta:
+    def information_bias(self, trials: Any, eta: Array, guessing: Array | float) -> Array:
+        """A' m'', or with censored ends the sum over them and an integral between."""
+        if self.resolution is not None:
+            return np.asarray(trials * self._censored(eta)[..., 1])
+        return super().information_bias(trials, eta, guessing)
+
+    def _censored(self, eta: Array) -> Array:
+        assert self.resolution is not None
+        table = censored_moments(self.precision, self.resolution / 2.0)
+        return np.asarray(table(np.clip(eta, MOMENT_ETA[0], MOMENT_ETA[-1])))
+
+    def score(self, values: Array, trials: Any, eta: Array, guessing: Array | float) -> Array:
+        """A' (T - m); at an end, where T is infinite, the derivative of its log probability."""
+        inside = np.isfinite(values)
+        if inside.all():
+            return super().score(values, trials, eta, guessing)
+        total = super().score(np.where(inside, values, 0.0), trials, eta, guessing)
+        (_, lower, _), (_, upper, _) = self._ends(eta)
+        return np.asarray(np.where(inside, total, trials * np.where(values < 0, lower, upper)))
+
+    def parameter_step(
+        self, eta: Array, guessing: Array | float, expected: Expected, slope: float, correction: float
+    ) -> Beta:
         """Scoring for log phi."""
         phi = self.precision
         values, trials = expected.components[:2]
@@ -119,7 +185,19 @@ class Beta(ExponentialForm):
             d_base, weight = _table(phi).precision_slopes(eta)
         else:
             mu, d_base, weight = precision_slopes(phi, eta, guessing)
-        gradient = phi * float((values * mu + trials * d_base).sum() + slope)
+        gradient = phi * float((values * mu + trials * d_base).sum() + slope) + correction
+        if self.resolution is not None:
+            h = 0.01
+            low, high = (
+                sum(
+                    float((count * table).sum())
+                    for count, table in zip(
+                        expected.components[2:], self.at(phi * np.exp(x)).functions(eta, guessing)[2:], strict=True
+                    )
+                )
+                for x in (-h, h)
+            )
+            gradient += (high - low) / (2 * h)
         curvature = phi**2 * float((trials * weight).sum())
         return self.at(phi * float(np.exp(np.clip(gradient / max(curvature, 1e-12), -1.0, 1.0))))
 
@@ -132,11 +210,18 @@ class Beta(ExponentialForm):
         return np.asarray(mean * (1.0 - mean) / (self.precision + 1.0))
 
     def log_density(self, values: Array, trials: Any, eta: Array, guessing: Array | float) -> Array:
-        """Log of the Beta density of y, given as T = logit y; 0 where `trials` is 0."""
+        """Log of the Beta density of y, given as T = logit y, or of the probability of an end; 0 where `trials` is 0."""
         natural, base = self.natural_and_base(eta, guessing)
+        values, shape = np.asarray(values, dtype=np.float64), np.broadcast_shapes(np.shape(values), np.shape(eta))
+        end = np.broadcast_to(np.sign(values) * np.isinf(values), shape)
+        values = np.where(np.isinf(values), 0.0, values)
         log_y, log_complement = -np.logaddexp(0.0, -values), -np.logaddexp(0.0, values)
         h = (self.precision - 1.0) * log_complement - log_y
-        return np.asarray(np.where(np.asarray(trials) > 0, values * natural + base + h, 0.0))
+        total = values * natural + base + h
+        if end.any():
+            (lower,), (upper,) = self._ends(eta, derivatives=False)
+            total = np.where(end < 0, lower, np.where(end > 0, upper, total))
+        return np.asarray(np.where(np.asarray(trials) > 0, total, 0.0))
 
     def sample(self, eta: Array, guessing: Array | float, *, trials: int = 1, rng: np.random.Generator) -> Array:
         """Probabilities, float64."""
@@ -229,64 +314,95 @@ def _curve(eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
     return guessing + slope * s, slope * r, slope * s * r
 
 
-def _exact(logits: Any, trials: Any, dtype: Any) -> tuple[Any, ...]:
-    """T where the logits themselves are stored."""
-    if sparse.issparse(logits):
-        return logits, trials
-    return np.asarray(logits, dtype=dtype), trials if isinstance(trials, int) else np.asarray(trials, dtype=dtype)
-
-
 @dataclass(frozen=True)
 class _Logit:
-    """T = logit y of a block; 0 where missing."""
+    """T = logit y of a block, 0 where missing; with a resolution also who is at which end, and T 0 there."""
 
     resolution: float | None
+    holds_logits: bool
 
-    def __call__(self, values: Any, trials: Any, dtype: Any) -> tuple[Any, ...]:
+    def __call__(self, values: Any, trials: Any, dtype: Any, buffers: Buffers) -> tuple[Any, ...]:
         if sparse.issparse(values):
             cells = trials.tocoo()
             y = np.asarray(values[cells.coords[0], cells.coords[1]], dtype=np.float64).ravel()
-            z = self._logit(y).astype(dtype)
-            return sparse.csr_array((z, cells.coords), shape=values.shape), trials.astype(dtype)
-        y = np.asarray(values, dtype=dtype)
-        if isinstance(trials, int):
-            return self._logit(y), trials
-        n = np.asarray(trials, dtype=dtype)
-        z = self._logit(np.where(n > 0, y, dtype(0.5)))
-        return z, n
+            z = self._logit(y, np.empty_like(y))
+            parts = [z, *self._ends(z)]
+            if self.resolution is not None:
+                parts[0] = np.where(np.isinf(z), 0.0, z)
+            z, *ends = (sparse.csr_array((part.astype(dtype), cells.coords), shape=values.shape) for part in parts)
+            return z, trials.astype(dtype), *ends
+        result = buffers.array("values", values.shape, dtype)
+        n = trials if isinstance(trials, int) else floats("trials", trials, dtype, buffers)
 
-    def _logit(self, y: Any) -> Any:
+        def fill(rows: slice) -> None:
+            y = np.asarray(values[rows], dtype=dtype)
+            if not isinstance(n, int):
+                y = np.where(n[rows] > 0, y, dtype(0.0 if self.holds_logits else 0.5))
+            self._logit(y, result[rows])
+
+        over_ranges(fill, values.shape[0], rows_of(values.shape[1]))
+        ends = tuple(sparse.csr_array(end.astype(dtype)) for end in self._ends(result))
+        if ends:
+            result[np.isinf(result)] = 0.0
+        return result, n, *ends
+
+    def _logit(self, y: Any, out: Any) -> Any:
+        """Logit of y; infinite within half a resolution of the ends."""
+        if self.holds_logits:
+            out[...] = y
+        else:
+            # 1 - y is exact where y > 1/2 and harmless below, so one logarithm of the ratio is as good as two
+            ratio = 1 - y
+            with np.errstate(divide="ignore"):
+                np.divide(y, ratio, out=ratio)
+                np.log(ratio, out=out)
         if self.resolution is not None:
-            half = y.dtype.type(self.resolution / 2.0)
-            y = np.clip(y, half, 1 - half)
-        # 1 - y is exact where y > 1/2 and harmless below, so one logarithm of the ratio is as good as two
-        return np.log(y / (1 - y))
+            reach = np.log1p(-self.resolution / 2.0) - np.log(self.resolution / 2.0)
+            out[out < -reach] = -np.inf
+            out[out > reach] = np.inf
+        return out
+
+    def _ends(self, z: Any) -> tuple[Any, ...]:
+        """Where T is below and above what the resolution tells; nothing without one."""
+        return () if self.resolution is None else (np.isneginf(z), np.isposinf(z))
 
 
-def _refuse_boundary(matrix: Any) -> None:
-    """Raise an error that names the first probability of exactly 0 or 1."""
-    count, first = 0, None
+def reaches_ends(matrix: Any) -> bool:
+    """Whether a probability of a `ResponseMatrix` is exactly 0 or 1, and no finite logit is known for it."""
+    return matrix.logits is None and _boundary(matrix)[0] > 0
+
+
+def _boundary(matrix: Any) -> tuple[int, tuple[int, int]]:
+    """Number of probabilities of exactly 0 or 1, and where the first is."""
+    count, first = 0, (-1, -1)
     if sparse.issparse(matrix.values):
         cells = matrix.trials.tocoo()
         y = np.asarray(matrix.values[cells.coords[0], cells.coords[1]]).ravel()
         at = np.flatnonzero((y <= 0) | (y >= 1))
-        count = at.size
-        first = None if not count else (int(cells.coords[0][at[0]]), int(cells.coords[1][at[0]]))
-    else:
-        rows = max(1, BLOCK_CELLS // max(1, matrix.values.shape[1]))
-        for start in range(0, matrix.values.shape[0], rows):
-            part = slice(start, start + rows)
-            y = np.asarray(matrix.values[part])
-            # a missing cell is stored as 0, so the smallest value only settles complete blocks
-            boundary = (y <= 0) | (y >= 1)
-            if not isinstance(matrix.trials, int):
-                boundary &= np.asarray(matrix.trials[part]) > 0
-            if boundary.any():
-                if first is None:
-                    i, j = np.argwhere(boundary)[0]
-                    first = (start + int(i), int(j))
-                count += int(boundary.sum())
-    if first is not None:
+        if at.size:
+            first = (int(cells.coords[0][at[0]]), int(cells.coords[1][at[0]]))
+        return int(at.size), first
+    rows = max(1, BLOCK_CELLS // max(1, matrix.values.shape[1]))
+    complete = isinstance(matrix.trials, int)
+    for start in range(0, matrix.values.shape[0], rows):
+        y = matrix.values[start : start + rows]
+        if complete and y.min() > 0 and y.max() < 1:
+            continue
+        boundary = (y <= 0) | (y >= 1)
+        if not complete:
+            boundary &= np.asarray(matrix.trials[start : start + rows]) > 0
+        if boundary.any():
+            if not count:
+                i, j = np.argwhere(boundary)[0]
+                first = (start + int(i), int(j))
+            count += int(boundary.sum())
+    return count, first
+
+
+def _refuse_boundary(matrix: Any) -> None:
+    """Raise an error that names the first probability of exactly 0 or 1."""
+    count, first = _boundary(matrix)
+    if count:
         raise DataError(
             f"a Beta likelihood needs probabilities strictly between 0 and 1; {count:,} are 0 or 1 "
             f"(first: subject {matrix.subjects[first[0]]!r}, item {matrix.items[first[1]]!r}). Use counts if these are "
@@ -297,17 +413,29 @@ def _refuse_boundary(matrix: Any) -> None:
 def _log_complement_sums(statistics: SufficientStatistics) -> tuple[float, float]:
     """Sum over observed cells of log(1 - y), and of -log y - log(1 - y)."""
     slope = constant = 0.0
+    buffers = Buffers()
     for rows in statistics.blocks():
-        z, n = statistics.components(rows, np.float32)
+        z, n, *ends = statistics.components(rows, np.float32, buffers)
+        if ends:  # what is censored has no density, and z is 0 there
+            beyond = dense(ends[0], bool) | dense(ends[1], bool)
+            seen = np.ones(beyond.shape, bool) if isinstance(n, int) else dense(n) > 0
+            z, n = dense(z, np.float32)[seen & ~beyond][None, :], 1
         if sparse.issparse(z):
             cells = n.tocoo()
-            z = np.asarray(z[cells.coords[0], cells.coords[1]], dtype=np.float64).ravel()
-        elif not isinstance(n, int):
-            z = z[n > 0]
-        # log(1 - y) = -max(z, 0) - log(1 + exp(-|z|)), and -log y is the same plus z
-        log_complement = -(np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))).sum(dtype=np.float64)
-        total = float(np.sum(z, dtype=np.float64))
-        slope += float(log_complement)
-        constant += -total - 2.0 * float(log_complement)
+            z = np.asarray(z[cells.coords[0], cells.coords[1]], dtype=np.float64).reshape(1, -1)
+            n = 1
+
+        def sums(part: slice, z: Any = z, n: Any = n) -> tuple[float, float]:
+            x = z[part] if isinstance(n, int) else z[part][n[part] > 0]
+            # log(1 - y) = -max(z, 0) - log(1 + exp(-|z|)), and -log y is the same plus z
+            tail = np.exp(-np.abs(x))
+            tail += 1
+            return float(np.sum(x, dtype=np.float64)), -float(
+                np.sum(np.maximum(x, 0), dtype=np.float64) + np.sum(np.log(tail, out=tail), dtype=np.float64)
+            )
+
+        for total, log_complement in over_ranges(sums, z.shape[0], rows_of(z.shape[1])):
+            slope += log_complement
+            constant += -total - 2.0 * log_complement
     # h = (phi - 1) log(1 - y) - log y  =  phi * [log(1 - y)]  +  [-log(1 - y) - log y], and log y = z + log(1 - y)
     return slope, constant

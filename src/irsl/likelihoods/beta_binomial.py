@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.special import digamma, expit, gammaln, polygamma
 
@@ -17,6 +18,7 @@ from irsl.likelihoods.statistics import Expected, Levels, SufficientStatistics, 
 LIMITS = (1e-6, 0.98)  # of rho
 MAX_LOG_STEP = 1.0
 EXACT_TRIALS = 2_000  # up to here moments are sums over every k; above, over this many of them
+SUMMED_TRIALS = 512  # up to here levels are worked out by running sums over k
 TABLE_ETA = np.linspace(-25.0, 25.0, 401)
 
 
@@ -59,8 +61,7 @@ class BetaBinomial(Likelihood):
         """Log f of every level, without the binomial coefficient, (n_levels, n_points)."""
         if levels is None:
             raise TypeError("the beta-binomial is defined on levels")
-        c = np.broadcast_to(np.asarray(guessing, dtype=np.float64), eta.shape)[levels.item]
-        return (self._log_kernel(levels.values[:, None], levels.trials[:, None], eta[levels.item], c),)
+        return self._at_levels(eta, guessing, levels, 0)
 
     def objective(self, eta: Array, guessing: Array | float, expected: Expected) -> Array:
         """Expected counts of the levels times their log f, added over the levels of each item."""
@@ -70,12 +71,13 @@ class BetaBinomial(Likelihood):
     def objective_slopes(self, eta: Array, guessing: Array | float, expected: Expected) -> tuple[Array, Array, Array]:
         """The information is the mean square of the scores."""
         levels = _of(expected)
-        c = np.broadcast_to(np.asarray(guessing, dtype=np.float64), eta.shape)[levels.item]
-        first, second = self._derivatives(levels.values[:, None], levels.trials[:, None], eta[levels.item], c)
+        first, second = self._at_levels(eta, guessing, levels, 2)
         count = expected.components[0]
         return levels.total(count * first), levels.total(count * first**2), levels.total(-count * second)
 
-    def parameter_step(self, eta: Array, guessing: Array | float, expected: Expected, slope: float) -> BetaBinomial:
+    def parameter_step(
+        self, eta: Array, guessing: Array | float, expected: Expected, slope: float, correction: float
+    ) -> BetaBinomial:
         """A Newton step for the logit of rho from central differences, uphill where the objective is convex."""
         centre = np.log(self.overdispersion / (1.0 - self.overdispersion))
         h = 0.05
@@ -83,7 +85,9 @@ class BetaBinomial(Likelihood):
             float(self.at(float(expit(x))).objective(eta, guessing, expected).sum())
             for x in (centre - h, centre, centre + h)
         )
-        gradient, curvature = (high - low) / (2 * h), (high - 2 * here + low) / h**2
+        # d log rho / d logit rho is 1 - rho
+        gradient = (high - low) / (2 * h) + correction * (1.0 - self.overdispersion)
+        curvature = (high - 2 * here + low) / h**2
         step = -gradient / curvature if curvature < 0 else np.sign(gradient) * MAX_LOG_STEP
         return self.at(float(expit(centre + np.clip(step, -MAX_LOG_STEP, MAX_LOG_STEP))))
 
@@ -98,14 +102,6 @@ class BetaBinomial(Likelihood):
     def information_bias(self, trials: Any, eta: Array, guessing: Array | float) -> Array:
         """E[l' l'' + l'^3], a sum over k."""
         return self._moment(1, trials, eta, guessing)
-
-    def score_slope_variance(self, trials: Any, eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
-        """E[l'^2], E[l' l''] and Var(l''), sums over k."""
-        return (
-            self._moment(0, trials, eta, guessing),
-            self._moment(2, trials, eta, guessing),
-            self._moment(3, trials, eta, guessing),
-        )
 
     def response_mean(self, eta: Array, guessing: Array | float) -> Array:
         """P."""
@@ -127,22 +123,41 @@ class BetaBinomial(Likelihood):
 
     def _log_kernel(self, k: Any, n: Any, eta: Array, guessing: Any) -> Array:
         phi = self._phi
-        mu = logistic_curve(eta, guessing)
-        nu = (1.0 - np.asarray(guessing)) * expit(-eta)
-        p, q = mu * phi, nu * phi
+        p, q = self._shapes(eta, guessing)
         common = gammaln(phi) - gammaln(np.add(n, phi))
         return np.asarray(gammaln(p + k) - gammaln(p) + gammaln(q + np.subtract(n, k)) - gammaln(q) + common)
 
     def _derivatives(self, k: Any, n: Any, eta: Array, guessing: Any) -> tuple[Array, Array]:
         """First and second derivative of log f with respect to eta."""
-        phi = self._phi
-        mu = logistic_curve(eta, guessing)
-        nu = (1.0 - np.asarray(guessing)) * expit(-eta)
-        d_mu = logistic_slope(eta, guessing)
-        p, q, failures = mu * phi, nu * phi, np.subtract(n, k)
-        first = phi * (digamma(p + k) - digamma(p) - digamma(q + failures) + digamma(q))
-        second = phi**2 * (polygamma(1, p + k) - polygamma(1, p) + polygamma(1, q + failures) - polygamma(1, q))
-        return first * d_mu, second * d_mu**2 + first * d_mu * (1.0 - 2.0 * expit(eta))
+        p, q = self._shapes(eta, guessing)
+        failures = np.subtract(n, k)
+        first = digamma(p + k) - digamma(p) - digamma(q + failures) + digamma(q)
+        second = polygamma(1, p + k) - polygamma(1, p) + polygamma(1, q + failures) - polygamma(1, q)
+        return self._in_eta(first, second, eta, guessing)
+
+    def _shapes(self, eta: Array, guessing: Any) -> tuple[Array, Array]:
+        return self._phi * logistic_curve(eta, guessing), self._phi * (1.0 - np.asarray(guessing)) * expit(-eta)
+
+    def _in_eta(self, first: Array, second: Array, eta: Array, guessing: Any) -> tuple[Array, Array]:
+        """Derivatives with respect to eta from those with respect to the first shape, P phi."""
+        slope = self._phi * logistic_slope(eta, guessing)
+        return first * slope, second * slope**2 + first * slope * (1.0 - 2.0 * expit(eta))
+
+    def _at_levels(self, eta: Array, guessing: Array | float, levels: Levels, order: int) -> tuple[Array, ...]:
+        """Log f of every level without the binomial coefficient, or (order 2) its derivatives in eta."""
+        c = np.broadcast_to(np.asarray(guessing, dtype=np.float64), eta.shape)
+        if levels.trials.max(initial=0.0) > SUMMED_TRIALS:
+            k, n, eta, c = levels.values[:, None], levels.trials[:, None], eta[levels.item], c[levels.item]
+            return (self._log_kernel(k, n, eta, c),) if order == 0 else self._derivatives(k, n, eta, c)
+        p, q = self._shapes(eta, c)
+        k, failures = levels.values.astype(np.intp), (levels.trials - levels.values).astype(np.intp)
+        if order == 0:
+            phi, n = self._phi, levels.trials[:, None]
+            log_f = _rising(p, levels.item, k, 0) + _rising(q, levels.item, failures, 0)
+            return (log_f + gammaln(phi) - gammaln(n + phi),)
+        first = _rising(p, levels.item, k, 1) - _rising(q, levels.item, failures, 1)
+        second = _rising(p, levels.item, k, 2) + _rising(q, levels.item, failures, 2)
+        return self._in_eta(first, second, eta[levels.item], c[levels.item])
 
     def _moment(self, which: int, trials: Any, eta: Array, guessing: Array | float) -> Array:
         n, eta, c = np.broadcast_arrays(np.asarray(trials, dtype=np.float64), eta, guessing)
@@ -156,28 +171,46 @@ class BetaBinomial(Likelihood):
         return result
 
 
+def _rising(shape: Array, item: NDArray[np.intp], count: NDArray[np.intp], order: int) -> Array:
+    """log of shape (shape + 1) ... (shape + count - 1) for every level, or its first or second derivative in the shape.
+
+    Sums of logarithms and reciprocals, running over the counts, in place of gamma functions: a tenth of the time.
+    """
+    result = np.zeros((count.size, shape.shape[1]))
+    total = np.zeros_like(shape)
+    by_count = np.argsort(count, kind="stable")
+    start = np.searchsorted(count[by_count], np.arange(count.max(initial=0) + 2))
+    for k in range(1, start.size - 1):
+        term = shape + (k - 1)
+        total += np.log(term) if order == 0 else 1.0 / term if order == 1 else -(term**-2.0)
+        levels = by_count[start[k] : start[k + 1]]
+        if levels.size:
+            result[levels] = total[item[levels]]
+    return result
+
+
 @lru_cache(maxsize=512)
 def _moments(rho: float, n: int, floor: float) -> CubicSpline:
-    """E[l'^2], E[l' l'' + l'^3], E[l' l''] and Var(l'') as functions of eta."""
-    k = np.arange(n + 1.0)
-    weight = np.ones(n + 1)
-    if n > EXACT_TRIALS:
-        # every k near the ends, fewer and fewer inwards; the weights are the trapezoidal rule's
-        half = np.unique(np.round(np.geomspace(1, n / 2, EXACT_TRIALS // 2)))
-        k = np.unique(np.concatenate([[0.0], half, n - half, [float(n)]]))
-        weight = np.gradient(k)
+    """E[l'^2] and E[l' l'' + l'^3] as functions of eta."""
     likelihood = BetaBinomial(rho)
+    k = np.arange(n + 1.0)[None, :]
+    weight = np.ones_like(k)
+    if n > EXACT_TRIALS:
+        # every k near the ends, fewer and fewer inwards, and as many again around the mean; each stands for the counts
+        # that are nearest to it
+        p = logistic_curve(TABLE_ETA, floor)
+        sd = n * np.sqrt(likelihood.response_variance(p, n))
+        half = np.unique(np.round(np.geomspace(1, n / 2, EXACT_TRIALS // 4)))
+        ends = np.tile(np.concatenate([[0.0], half, n - half, [float(n)]]), (p.size, 1))
+        middle = n * p[:, None] + sd[:, None] * np.linspace(-10, 10, EXACT_TRIALS // 2)
+        k = np.sort(np.clip(np.round(np.concatenate([ends, middle], axis=1)), 0.0, n), axis=1)
+        between = (k[:, 1:] + k[:, :-1]) / 2.0
+        weight = np.diff(between, axis=1, prepend=-0.5, append=n + 0.5)
     log_f = likelihood._log_kernel(k, float(n), TABLE_ETA[:, None], floor) + log_choose(float(n), k)
     f = np.exp(log_f) * weight
     f /= f.sum(axis=1, keepdims=True)
     first, second = likelihood._derivatives(k, float(n), TABLE_ETA[:, None], floor)
-    mean_second = (f * second).sum(axis=1)
-    table = [
-        (f * first**2).sum(axis=1),
-        (f * (first * second + first**3)).sum(axis=1),
-        (f * first * second).sum(axis=1),
-        (f * second**2).sum(axis=1) - mean_second**2,
-    ]
+    table = [(f * first**2).sum(axis=1), (f * (first * second + first**3)).sum(axis=1)]
     return CubicSpline(TABLE_ETA, np.stack(table, axis=1))
 
 

@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from irsl.threads import over_ranges
+
 Array = NDArray[np.float64]
 Matrix = Any  # (n_subjects, n_items) ndarray, memory map or scipy.sparse.csr_array
 Rows = slice | NDArray[np.intp]
 
 BLOCK_CELLS = 8_000_000  # cells of a block of subjects, 32 MB of float32
+PIECE_CELLS = 200_000  # cells that a thread works on at once
 
 
 def dense(cells: Matrix, dtype: Any = np.float64) -> NDArray[Any]:
@@ -80,13 +83,42 @@ class Expected:
         return Expected(tuple(x[position] for x in self.components), levels)
 
 
-def _as_stored(values: Any, trials: Any, dtype: Any) -> tuple[Any, ...]:
+class Buffers:
+    """Arrays for the components of a block, used again for the next one: fresh memory costs more than the arithmetic."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def array(self, name: str, shape: tuple[int, int], dtype: Any) -> NDArray[Any]:
+        """Return an array whose contents are whatever they were."""
+        held = self._arrays.get(name)
+        if held is None or held.dtype != dtype or held.shape[1:] != shape[1:] or held.shape[0] < shape[0]:
+            held = self._arrays[name] = np.empty(shape, dtype)
+        return held[: shape[0]]
+
+
+def floats(name: str, cells: Any, dtype: Any, buffers: Buffers) -> Any:
+    """A block of cells in a floating type; sparse ones, and those that have it, as they are."""
+    if sparse.issparse(cells) or cells.dtype == dtype:
+        return cells
+    result = buffers.array(name, cells.shape, dtype)
+
+    def convert(rows: slice) -> None:
+        result[rows] = cells[rows]
+
+    over_ranges(convert, cells.shape[0], rows_of(cells.shape[1]))
+    return result
+
+
+def rows_of(n_items: int) -> int:
+    """Rows of a piece of a block that fits a core's cache."""
+    return max(1, PIECE_CELLS // max(1, n_items))
+
+
+def _as_stored(values: Any, trials: Any, dtype: Any, buffers: Buffers) -> tuple[Any, ...]:
     """T = k and n: the stored numbers themselves."""
-    return (_floats(values, dtype), trials if isinstance(trials, int) else _floats(trials, dtype))
-
-
-def _floats(cells: Any, dtype: Any) -> Any:
-    return cells if sparse.issparse(cells) else np.asarray(cells, dtype=dtype)
+    n = trials if isinstance(trials, int) else floats("trials", trials, dtype, buffers)
+    return floats("values", values, dtype, buffers), n
 
 
 @dataclass(frozen=True)
@@ -99,7 +131,7 @@ class SufficientStatistics:
         Responses as stored, and their numbers of trials, 0 where missing; `trials` is an int where every cell is
         observed with that many.
     transform : callable
-        Takes blocks of values and trials and a dtype; returns the components T_s of the block, T and n first.
+        Takes blocks of values and trials, a dtype and buffers; returns the components T_s of the block, T and n first.
     n_components : int
     holds_logits : bool
         Whether `values` are logits of probabilities.
@@ -115,7 +147,7 @@ class SufficientStatistics:
     trials: Matrix | int
     constant: float
     slope: float = 0.0
-    transform: Callable[[Any, Any, Any], tuple[Any, ...]] = field(default=_as_stored)
+    transform: Callable[[Any, Any, Any, Buffers], tuple[Any, ...]] = field(default=_as_stored)
     n_components: int = 2
     holds_logits: bool = False
     levels: Levels | None = None
@@ -135,16 +167,22 @@ class SufficientStatistics:
         """Values and trials of some subjects, as stored."""
         return self.values[rows], self.trials if isinstance(self.trials, int) else self.trials[rows]
 
-    def components(self, rows: Rows, dtype: Any = np.float64) -> tuple[Any, ...]:
-        """T_s of some subjects, (n_rows, n_columns) each; an int where it is the same in every cell."""
+    def components(self, rows: Rows, dtype: Any = np.float64, buffers: Buffers | None = None) -> tuple[Any, ...]:
+        """T_s of some subjects, (n_rows, n_columns) each; an int where it is the same in every cell.
+
+        With `buffers`, the arrays hold until these are used again.
+        """
         if self.indicator is not None:
             return (self.indicator[rows],)
-        return self.transform(*self.stored(rows), dtype)
+        return self.transform(*self.stored(rows), dtype, Buffers() if buffers is None else buffers)
 
     def cells(self, rows: Rows) -> tuple[Array, Any]:
         """T and n of some subjects, dense, missing cells 0; T of a response beyond the resolution is infinite."""
-        values, trials = self.transform(*self.stored(rows), np.float64)[:2]
-        return dense(values), trials if isinstance(trials, int) else dense(self.stored(rows)[1])
+        values, trials, *ends = self.transform(*self.stored(rows), np.float64, Buffers())
+        t = dense(values)
+        for end, beyond in zip(ends, (-np.inf, np.inf), strict=False):
+            t = np.where(dense(end) > 0, beyond, t)
+        return t, trials if isinstance(trials, int) else dense(trials)
 
     def blocks(self, rows: int | None = None) -> Iterator[slice]:
         """Blocks of subjects of at most `BLOCK_CELLS` cells, or of so many rows."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from irsl.errors import DataError, listed
 from irsl.responses.matrix import DENSE_SHARE, ResponseMatrix, compressed, rows_for
 from irsl.responses.report import Account, Unread
 from irsl.responses.schema import KINDS
 from irsl.responses.scores import INFINITE, MISSING
+from irsl.threads import over_ranges
+
+PIECE_CELLS = 400_000  # cells that a thread works on at once
 
 
 def matrix_from_array(
@@ -38,7 +43,7 @@ def matrix_from_array(
     DataError
         A value is out of range, the kind is not stated, a name occurs twice, or a subject has no response.
     """
-    array = np.asarray(values)
+    array = values if isinstance(values, np.memmap) else np.asarray(values)
     if array.ndim != 2 or array.dtype.kind not in "biuf":
         raise DataError(
             f"values: expected a (n_subjects, n_items) array of numbers, found shape {array.shape}, dtype "
@@ -58,20 +63,14 @@ def matrix_from_array(
     if samples is None and kind == "counts":
         raise DataError("kind 'counts' needs n_samples: an int, or an array like values.")
 
-    k = np.empty(array.shape, np.float32)
-    seen = np.empty(array.shape, bool)
-    step = rows_for(array.shape[1])
-    blocks = [slice(start, start + step) for start in range(0, array.shape[0], step)]
-    for block in blocks:
-        finite = np.isfinite(array[block])
-        seen[block] = finite
-        k[block] = np.where(finite, array[block], 0)
-    _account_for_unread(array, seen, blocks, rows, columns, account)
-
+    survey = _survey(array)
+    seen = None if survey.complete else _seen(array)
+    if seen is not None:
+        _account_for_unread(array, seen, rows, columns, account)
     if kind is None:
         if samples is not None:
             kind = "counts"
-        elif all(_is_zero_or_one(k[block]).all() for block in blocks):
+        elif survey.binary:
             kind = "binary"
             account.notes.append("kind taken as binary, because every value is 0 or 1")
         else:
@@ -80,30 +79,21 @@ def matrix_from_array(
                 "kind='probability' if they are probabilities or graded scores from 0 to 1, n_samples=... "
                 "if they are numbers of successes, kind='aggregate' if they are benchmark means."
             )
-    expected = _EXPECTED[kind]
-    for block in blocks if kind != "aggregate" else ():
-        # Judged as given: float32 would round a count of many millions, or 1 + 1e-9.
-        score = np.where(seen[block], array[block], 0)
-        n = 1 if samples is None else samples if samples.shape == (1, 1) else samples[block]
-        bad = (score < 0) | (score > n)
-        if kind == "binary":
-            bad |= ~_is_zero_or_one(score)
-        elif kind == "counts":
-            bad |= score != np.round(score)
-            seen[block] &= n > 0
-        if bad.any():
-            i, j = np.argwhere(bad)[0]
+    if kind == "counts" or (kind == "binary" and not survey.binary) or (kind == "probability" and not survey.unit):
+        _check_values(array, seen, samples, kind, rows, columns)
+    if samples is not None:
+        answered = np.broadcast_to(samples > 0, array.shape)
+        if not answered.all():
+            seen = answered.copy() if seen is None else seen & answered
+    if seen is not None:
+        silent = np.flatnonzero(~seen.any(axis=1))
+        if len(silent):
             raise DataError(
-                f"values, subject {rows[block.start + i]!r}, item {columns[j]!r}: expected {expected}, found "
-                f"{score[i, j]:g} ({bad.sum():,} such cells near it). Correct them, or state another kind."
+                f"values: expected a response of every subject, found none of {len(silent):,} of {len(rows):,} "
+                f"(first: {rows[silent[0]]!r}). Leave these rows out."
             )
-    silent = np.flatnonzero(~seen.any(axis=1))
-    if len(silent):
-        raise DataError(
-            f"values: expected a response of every subject, found none of {len(silent):,} of {len(rows):,} "
-            f"(first: {rows[silent[0]]!r}). Leave these rows out."
-        )
-    stored, trials = _stored(k, seen, samples)
+    small = kind == "binary" or (kind == "counts" and samples is not None and samples.max() <= np.iinfo(np.uint8).max)
+    stored, trials = _stored(array, seen, samples, np.uint8 if small else np.float32)
     return ResponseMatrix(
         subjects=np.array(rows, dtype=object),
         items=np.array(columns, dtype=object),
@@ -112,7 +102,71 @@ def matrix_from_array(
         kind="probability" if kind == "aggregate" else kind,
         values=stored,
         trials=trials,
+        logits=_logits_lost(array, seen) if kind == "probability" and not isinstance(stored, sparse.csr_array) else None,
     )
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """What all values of an array are: finite, 0 or 1, between 0 and 1 (missing ones aside)."""
+
+    complete: bool
+    binary: bool
+    unit: bool
+
+
+def _survey(array: NDArray[Any]) -> _Survey:
+    def of(rows: slice) -> tuple[bool, bool, bool]:
+        part = array[rows]
+        complete = True
+        if part.dtype.kind == "f" and not np.isfinite(part.sum()):  # a sum is finite only where all values are
+            finite = np.isfinite(part)
+            complete = bool(finite.all())
+            part = part[finite]
+        if part.size == 0:
+            return complete, True, True
+        unit = bool(part.min() >= 0 and part.max() <= 1)
+        return complete, unit and bool(((part == 0) | (part == 1)).all()), unit
+
+    parts = over_ranges(of, array.shape[0], rows_for(array.shape[1], PIECE_CELLS))
+    return _Survey(*(all(column) for column in zip(*parts, strict=True)))
+
+
+def _seen(array: NDArray[Any]) -> NDArray[np.bool_]:
+    seen = np.empty(array.shape, bool)
+
+    def fill(rows: slice) -> None:
+        np.isfinite(array[rows], out=seen[rows])
+
+    over_ranges(fill, array.shape[0], rows_for(array.shape[1], PIECE_CELLS))
+    return seen
+
+
+def _check_values(
+    array: NDArray[Any],
+    seen: NDArray[np.bool_] | None,
+    samples: NDArray[Any] | None,
+    kind: str,
+    rows: list[str],
+    columns: list[str],
+) -> None:
+    """Refuse values out of range, naming the first; judged as given, as float32 would round 1 + 1e-9."""
+    step = rows_for(array.shape[1])
+    for start in range(0, array.shape[0], step):
+        block = slice(start, start + step)
+        score = array[block] if seen is None else np.where(seen[block], array[block], 0)
+        n = 1 if samples is None else samples if samples.shape == (1, 1) else samples[block]
+        bad = (score < 0) | (score > n)
+        if kind == "binary":
+            bad |= ~((score == 0) | (score == 1))
+        elif kind == "counts":
+            bad |= score != np.round(score)
+        if bad.any():
+            i, j = np.argwhere(bad)[0]
+            raise DataError(
+                f"values, subject {rows[start + i]!r}, item {columns[j]!r}: expected {_EXPECTED[kind]}, found "
+                f"{score[i, j]:g} ({bad.sum():,} such cells near it). Correct them, or state another kind."
+            )
 
 
 _EXPECTED = {
@@ -123,14 +177,9 @@ _EXPECTED = {
 }
 
 
-def _is_zero_or_one(score: NDArray[Any]) -> NDArray[np.bool_]:
-    return np.asarray((score == 0) | (score == 1))
-
-
 def _account_for_unread(
     array: NDArray[Any],
     seen: NDArray[np.bool_],
-    blocks: list[slice],
     rows: list[str],
     columns: list[str],
     account: Account,
@@ -138,7 +187,9 @@ def _account_for_unread(
     """Count what is not finite: NaN is missing, infinity an error of whoever wrote it."""
     for reason, test in ((MISSING, np.isnan), (INFINITE, np.isinf)):
         count, first = 0, ""
-        for block in blocks:
+        step = rows_for(array.shape[1])
+        for start in range(0, array.shape[0], step):
+            block = slice(start, start + step)
             if seen[block].all():
                 continue
             where = test(array[block])
@@ -150,22 +201,55 @@ def _account_for_unread(
             account.unread.append(Unread("values", reason, count, first))
 
 
-def _stored(k: NDArray[np.float32], seen: NDArray[np.bool_], samples: NDArray[Any] | None) -> tuple[Any, Any]:
-    """Choose dense or compressed rows, and an int for the trials of complete data."""
+def _stored(
+    array: NDArray[Any], seen: NDArray[np.bool_] | None, samples: NDArray[Any] | None, dtype: type[np.generic]
+) -> tuple[Any, Any]:
+    """Choose dense or compressed rows, and an int for the trials of complete data; a memory map stays where it is."""
+    if seen is None:
+        equal = samples is None or bool((samples == samples.flat[0]).all())
+        values = array if isinstance(array, np.memmap) and array.dtype == dtype else _copied(array, None, dtype)
+        if equal:
+            return values, 1 if samples is None else int(samples.flat[0])
+        assert samples is not None
+        return values, samples.astype(np.float32)
     if seen.mean() < DENSE_SHARE:
         row, column = np.nonzero(seen)
-        n = np.ones(len(row)) if samples is None else np.broadcast_to(samples, k.shape)[row, column]
-        return compressed(row, column, k[row, column], k.shape), compressed(row, column, n, k.shape)
-    if seen.all():
-        if samples is None:
-            return k, 1
-        if (samples == samples.flat[0]).all():
-            return k, int(samples.flat[0])
-    k[~seen] = 0
-    trials = seen.astype(np.float32)
-    if samples is not None:
-        trials *= samples
-    return k, trials
+        n = np.ones(len(row)) if samples is None else np.broadcast_to(samples, array.shape)[row, column]
+        cells = array[row, column].astype(np.float32)
+        return compressed(row, column, cells, array.shape), compressed(row, column, n, array.shape)
+    values = _copied(array, seen, dtype)
+    if samples is None:
+        return values, seen.view(np.uint8)
+    return values, np.where(seen, samples, 0).astype(dtype)
+
+
+def _copied(array: NDArray[Any], seen: NDArray[np.bool_] | None, dtype: type[np.generic]) -> NDArray[Any]:
+    """Storage of our own, 0 where missing."""
+    values = np.empty(array.shape, dtype)
+
+    def fill(rows: slice) -> None:
+        values[rows] = array[rows] if seen is None else np.where(seen[rows], array[rows], 0)
+
+    over_ranges(fill, array.shape[0], rows_for(array.shape[1], PIECE_CELLS))
+    return values
+
+
+def _logits_lost(array: NDArray[Any], seen: NDArray[np.bool_] | None) -> NDArray[np.float32] | None:
+    """Logits of probabilities in double precision where single precision would make a 1 of one that is less."""
+    if array.dtype != np.float64 or not array.size:
+        return None
+    limit = 1.0 - np.finfo(np.float32).epsneg
+    near, ends = False, False
+    step = rows_for(array.shape[1])
+    for start in range(0, array.shape[0], step):
+        part = array[start : start + step]
+        near |= bool(((part > limit) & (part < 1)).any())
+        ends |= bool(((part <= 0) | (part >= 1)).any())
+    if not near or ends:
+        return None
+    y = array if seen is None else np.where(seen, array, 0.5)
+    logits: NDArray[np.float32] = (np.log(y) - np.log1p(-y)).astype(np.float32)
+    return logits
 
 
 def _samples(n_samples: int | ArrayLike | None, shape: tuple[int, int]) -> NDArray[Any] | None:
