@@ -55,8 +55,8 @@ def test_copies_with_noise_count_for_something_between():
 
 def test_an_unknown_column_is_an_error_that_names_those_there():
     _, y = answers(n_subjects=9)
-    with pytest.raises(irsl.errors.OptionError, match=r"no column 'run'.*'subject', 'family'"):
-        irsl.calibrate(families(y, np.arange(9)), cluster="run")
+    with pytest.raises(irsl.errors.OptionError, match=r"no column 'species'.*'subject', 'family'"):
+        irsl.calibrate(families(y, np.arange(9)), cluster="species")
 
 
 def test_two_clusters_are_too_few():

@@ -2,25 +2,18 @@
 
 import numpy as np
 import pytest
-from scipy import sparse
 from scipy.special import expit
 
 import irsl
-from irsl.calibration.engine import resolve
-from irsl.calibration.expectation import expectation_step
+from irsl.calibration.engine import INTERPOLATION_TOLERANCE, Settings, fit, resolve
+from irsl.calibration.expectation import expectation_step, log_likelihood_at
+from irsl.calibration.item_prior import no_prior
 from irsl.calibration.m_step import Items
 from irsl.calibration.population import NormalPopulation
 from irsl.calibration.quadrature import Nodes
 from irsl.likelihoods import Beta, Binomial
 from irsl.responses.matrix import ResponseMatrix
-
-
-def coded(values, kind, trials=1):
-    n, m = values.shape
-    return ResponseMatrix(
-        np.array([f"s{k}" for k in range(n)], dtype=object), np.array([f"i{k}" for k in range(m)], dtype=object),
-        np.full(m, "b", dtype=object), np.zeros(m), kind, values.astype(np.float32), trials,
-    )  # fmt: skip
+from matrices import as_csr, coded
 
 
 def plain_marginals(y, n, items, points):
@@ -62,15 +55,78 @@ def test_e_step_is_the_plain_integral(likelihood, kind, trials, guessing, missin
     n[0] = trials
     matrix = coded(np.where(n > 0, y, 0.0), kind, n.astype(np.float32) if missing else trials)
     if storage == "csr":
-        where = n > 0
-        values = sparse.csr_array((y[where].astype(np.float32), np.nonzero(where)), shape=y.shape)
-        counts = sparse.csr_array((n[where].astype(np.float32), np.nonzero(where)), shape=y.shape)
-        matrix = ResponseMatrix(matrix.subjects, matrix.items, matrix.benchmarks, matrix.chance, kind, values, counts)
+        values, counts = as_csr(y, n)
+        matrix = coded(values, kind, counts)
     stats = likelihood.sufficient_statistics(matrix)
     _, step = resolve(stats, items)
     marginal, mean = plain_marginals(y, n, items, np.linspace(-8, 8, 16001))
     np.testing.assert_allclose(step.ability, mean, atol=2e-4)
     np.testing.assert_allclose(step.log_marginal, marginal, atol=0.02)
+
+
+def steep(rng, n_items, likelihood):
+    """Items of a up to 6."""
+    log_a = np.append(rng.normal(0.0, 0.4, n_items - 3), np.log([4.0, 5.0, 6.0]))
+    return Items(log_a, rng.normal(0.0, 1.0, n_items), np.zeros(n_items), likelihood)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    ("likelihood", "trials"),
+    [
+        (Beta(1.0), 1), (Beta(10.0), 1), (Beta(1000.0), 1), (Beta(10_000.0), 1),
+        (Binomial(), 1), (Binomial(), 3_000_000),
+    ],
+    ids=["beta 1", "beta 10", "beta 1,000", "beta 10,000", "one trial", "3,000,000 trials"],
+)  # fmt: skip
+def test_the_bound_on_the_engines_own_error_holds(likelihood, trials, seed):
+    """Steep items: posterior moments at its nodes are those of the likelihood itself, to 1 % of a posterior sd."""
+    rng = np.random.default_rng(seed)
+    items = steep(rng, 20, likelihood)
+    theta = rng.normal(size=30)
+    y = likelihood.sample(items.eta(theta).T, 0.0, trials=trials, rng=rng)
+    if trials == 1 and isinstance(likelihood, Beta):
+        y = np.clip(y, 1e-6, 1 - 1e-6)
+    statistics = likelihood.sufficient_statistics(coded(y, "any", trials))
+    _, step = resolve(statistics, items)
+    t, n = statistics.cells(slice(0, 30))
+    for k in range(30):
+        low, high = step.ability[k] - 9 * step.se_ability[k], step.ability[k] + 9 * step.se_ability[k]
+        points = np.linspace(low, high, 2001)
+        table = likelihood.log_density(t[k, :, None], n, items.eta(points), 0.0).sum(axis=0) - 0.5 * points**2
+        weight = np.exp(table - table.max())
+        weight /= weight.sum()
+        mean = float(weight @ points)
+        sd = float(np.sqrt(weight @ (points - mean) ** 2))
+        assert weight[[0, -1]].max() < 1e-6
+        assert abs(step.ability[k] - mean) < 0.01 * sd
+        assert step.se_ability[k] == pytest.approx(sd, rel=0.01)
+
+
+@pytest.mark.parametrize(("phi", "seed"), [(10.0, 0), (10_000.0, 1)])
+def test_a_fit_states_an_error_within_its_tolerance(phi, seed):
+    rng = np.random.default_rng(seed)
+    items = steep(rng, 20, Beta(phi))
+    y = np.clip(items.likelihood.sample(items.eta(rng.normal(size=60)).T, 0.0, trials=1, rng=rng), 1e-6, 1 - 1e-6)
+    statistics = items.likelihood.sufficient_statistics(coded(y, "probability"))
+    population = NormalPopulation.of(np.zeros(60, np.intp))
+    outcome = fit(statistics, items, no_prior(20), population, common_slope=False, settings=Settings())
+    assert outcome.converged
+    assert 0.0 <= outcome.interpolation_error <= INTERPOLATION_TOLERANCE
+    assert outcome.items.likelihood.precision == pytest.approx(phi, rel=0.15)
+    # at the fit's own nodes every subject's log-likelihood is a polynomial; here against direct evaluation
+    points = outcome.step.ability[:, None] + outcome.step.se_ability[:, None] * np.linspace(-2, 2, 9)
+    at_nodes = log_likelihood_at(statistics.components(slice(0, 60)), outcome.items.functions(outcome.nodes.points))
+    polynomial = (outcome.nodes.basis(points) @ at_nodes[:, :, None])[..., 0]
+    t, _ = statistics.cells(slice(0, 60))
+    direct = np.stack(
+        [
+            outcome.items.likelihood.log_density(t[k, :, None], 1, outcome.items.eta(points[k]), 0.0).sum(axis=0)
+            for k in range(60)
+        ]
+    )
+    error = polynomial - direct
+    assert np.abs(error - error.mean(axis=1, keepdims=True)).max() < 3 * INTERPOLATION_TOLERANCE
 
 
 def test_expected_statistics_are_sums_over_posteriors():

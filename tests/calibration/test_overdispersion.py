@@ -82,7 +82,7 @@ def test_a_little_overdispersion_is_found_in_small_tables(shape):
 def test_numbers_of_trials_from_one_to_a_million():
     rng = np.random.default_rng(3)
     n = rng.choice([1, 7, 300, 1_000_000], (25, 12))
-    theta, b, k = draw(0.1, 25, 12, n, seed=3)
+    theta, _, k = draw(0.1, 25, 12, n, seed=3)
     c = irsl.calibrate(counts(k, n))
     fit = c.fits.row(0, named=True)
     assert (fit["likelihood"], fit["converged"]) == ("beta_binomial", True)

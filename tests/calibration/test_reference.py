@@ -107,6 +107,15 @@ def test_lsat7_2pl_is_mirts():
     assert c.converged
 
 
+def test_lsat7_population_errors_are_mirts():
+    """Oakes' identity (1999), in R mirt: SE.type = "Oakes"."""
+    c = fit(LSAT7, "2pl")
+    errors = c.population_errors
+    np.testing.assert_allclose(errors["se_discrimination"], [0.1772, 0.1688, 0.3211, 0.1341, 0.1511], rtol=0.01)
+    np.testing.assert_allclose(errors["se_intercept"], [0.1315, 0.0912, 0.2048, 0.0749, 0.1144], rtol=0.01)
+    np.testing.assert_allclose(errors["intercept"], slopes_and_intercepts(c)[1], rtol=1e-12)
+
+
 def test_lsat6_2pl_is_mirts():
     c = fit(LSAT6, "2pl")
     a, d = slopes_and_intercepts(c)

@@ -7,7 +7,7 @@ from scipy.stats import binom
 
 from irsl.errors import DataError
 from irsl.likelihoods import Beta, Binomial
-from irsl.responses.matrix import ResponseMatrix
+from matrices import coded
 
 ETA = np.array([-7.0, -2.5, -0.3, 0.0, 0.8, 3.0, 6.0])
 CASES = [
@@ -125,26 +125,18 @@ def test_sampled_responses_have_the_stated_mean_and_variance():
         assert y.var() == pytest.approx(float(likelihood.response_variance(np.array(expit(0.6)), n)), rel=0.03)
 
 
-def matrix(values, kind, trials=1, logits=None):
-    n, m = values.shape
-    names = [np.array([f"{w}{k}" for k in range(size)], dtype=object) for w, size in (("s", n), ("i", m))]
-    return ResponseMatrix(
-        names[0], names[1], np.full(m, "b", dtype=object), np.zeros(m), kind, values.astype(np.float32), trials, logits
-    )  # fmt: skip
-
-
 def test_beta_refuses_exact_zero_and_one_and_names_the_first():
     y = np.full((3, 4), 0.5)
     y[1, 2] = 1.0
     with pytest.raises(DataError, match=r"strictly between 0 and 1.*'s1'.*'i2'.*resolution"):
-        Beta().sufficient_statistics(matrix(y, "probability"))
+        Beta().sufficient_statistics(coded(y, "probability"))
 
 
 @pytest.mark.parametrize("phi", [0.7, 10.0, 300.0])
 def test_values_that_the_resolution_cannot_tell_from_the_ends_enter_by_their_probability(phi):
     y = np.array([[0.0, 0.004, 0.5], [1.0, 0.3, 0.997]])
     likelihood = Beta(phi, resolution=0.01)
-    stats = likelihood.sufficient_statistics(matrix(y, "probability"))
+    stats = likelihood.sufficient_statistics(coded(y, "probability"))
     t, n = stats.cells(slice(0, 2))
     np.testing.assert_array_equal(np.isinf(t), [[True, True, False], [True, False, True]])
     eta = np.array([[-1.0, 0.3, 0.7], [2.0, -0.4, 1.1]])
@@ -180,14 +172,14 @@ def test_information_with_censored_ends_is_the_variance_of_the_score(phi):
 
 def test_exact_logits_are_used_where_the_matrix_has_them():
     logits = np.array([[40.0, -40.0]], dtype=np.float32)
-    t = Beta().sufficient_statistics(matrix(np.array([[1.0, 0.0]]), "probability", logits=logits))
+    t = Beta().sufficient_statistics(coded(np.array([[1.0, 0.0]]), "probability", logits=logits))
     np.testing.assert_array_equal(t.values, logits)
     assert np.isfinite([t.slope, t.constant]).all()
 
 
 def test_the_input_is_never_changed():
     y = np.random.default_rng(0).uniform(0.1, 0.9, (5, 4))
-    m = matrix(y, "probability")
+    m = coded(y, "probability")
     before = m.values.copy()
     Beta().sufficient_statistics(m)
     np.testing.assert_array_equal(m.values, before)
@@ -201,7 +193,7 @@ def test_the_constants_complete_the_density():
     for likelihood, kind, n in ((Beta(7.0), "probability", 1), (Binomial(), "counts", 9)):
         y = likelihood.sample(eta, 0.0, trials=n, rng=rng)
         trials = np.where(observed, n, 0).astype(np.float32)
-        m = matrix(np.where(observed, y, 0.0), kind, trials)
+        m = coded(np.where(observed, y, 0.0), kind, trials)
         stats = likelihood.sufficient_statistics(m)
         natural, base = likelihood.natural_and_base(eta, 0.0)
         phi = likelihood.parameter or 0.0
