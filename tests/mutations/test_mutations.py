@@ -23,7 +23,7 @@ def run(name):
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "mutations.mutants", "-p", "no:cacheprovider", *mutant, *tests],
         capture_output=True, text=True, cwd=TESTS.parent,
-        env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )  # fmt: skip
 
 
