@@ -103,6 +103,20 @@ def test_the_bound_on_the_engines_own_error_holds(likelihood, trials, seed):
         assert step.se_ability[k] == pytest.approx(sd, rel=0.01)
 
 
+@pytest.mark.parametrize("trials", [100, 3_000_000])
+def test_subjects_beyond_the_nodes_first_interval_are_found(trials):
+    """Where a posterior is narrow nothing of it lies inside, and all its weight at the interval's end."""
+    items = Items(np.zeros(8), np.linspace(-9.0, 9.0, 8), np.zeros(8), Binomial())
+    theta = np.array([-8.0, 0.3, 9.5])
+    k = np.round(trials * expit(items.eta(theta).T))
+    _, step = resolve(items.likelihood.sufficient_statistics(coded(k, "counts", trials)), items)
+    points = np.linspace(-12.0, 12.0, 480_001)
+    for row in range(3):
+        table = items.likelihood.log_density(k[row, :, None], trials, items.eta(points), 0.0).sum(axis=0)
+        assert step.ability[row] == pytest.approx(points[np.argmax(table - 0.5 * points**2)], abs=0.1)
+    assert (step.se_ability > 0).all()
+
+
 @pytest.mark.parametrize(("phi", "seed"), [(10.0, 0), (10_000.0, 1)])
 def test_a_fit_states_an_error_within_its_tolerance(phi, seed):
     rng = np.random.default_rng(seed)

@@ -86,7 +86,9 @@ def test_exact_zeros_of_probabilities_are_censored_and_counted():
     y = np.clip(some(), 0.1, 0.9)
     y[2, 3] = 0.0
     c = irsl.calibrate(table(y, kind="probability"))
-    assert "1 of 480 probabilities within 0.005 of 0 or 1 enter by the probability of lying there" in c.fits["message"][0]
+    assert (
+        "1 of 480 probabilities within 0.005 of 0 or 1 enter by the probability of lying there" in c.fits["message"][0]
+    )
     assert "would move by" in c.fits["message"][0]
     assert c.bank.scales[0].resolution == 0.01
     whole = irsl.calibrate(table(y, kind="probability"), resolution=0.25)

@@ -26,6 +26,7 @@ from irsl.likelihoods import Beta, BetaBinomial, Binomial, Likelihood, Sufficien
 from irsl.likelihoods.base import Array
 from irsl.likelihoods.beta import reaches_ends
 from irsl.likelihoods.statistics import dense
+from irsl.threads import ours_alone, over_ranges
 
 if TYPE_CHECKING:
     from irsl.responses import Responses
@@ -39,6 +40,7 @@ ITEM_PRIORS = ("empirical", "none")
 LIKELIHOOD_OF_KIND = {"binary": "bernoulli", "counts": "binomial", "probability": "beta"}
 INITIAL_PRECISION = 5.0
 DEFAULT_RESOLUTION = 0.01  # docs/continuous.md
+HASHED_CELLS = 2_000_000
 RESOLUTION_CELLS = 3_000_000  # above, the influence of the resolution is not worked out
 FALLING_Z = 3.0  # a covariance with ability that chance makes once in 700 items without discrimination
 
@@ -190,7 +192,8 @@ def calibrate(
             responses.outcomes.filter(pl.col("benchmark").is_in(members))["outcome"].unique(maintain_order=True)
         )
         codes = None if cluster is None else _cluster_codes(responses.subjects, cluster)
-        results.append(_calibrate_scale(name, tuple(members), matrix, outcome, options, codes, report))
+        with ours_alone():
+            results.append(_calibrate_scale(name, tuple(members), matrix, outcome, options, codes, report))
     return Calibration(
         ItemBank(pl.concat([r.items for r in results]), tuple(r.scale for r in results), __version__),
         pl.concat([r.abilities for r in results]),
@@ -263,7 +266,7 @@ def _calibrate_scale(
         trials=matrix.trials if isinstance(matrix.trials, int) else _median_trials(matrix),
         n_subjects=matrix.n_subjects,
         subjects_hash=_digest("\n".join(map(str, matrix.subjects)).encode()),
-        data_hash=_data_hash(statistics),
+        data_hash=_data_hash(matrix),
         misfit_variance=misfit_variance(statistics, outcome),
         overdispersion=fitted.overdispersion if isinstance(fitted, BetaBinomial) else None,
         resolution=fitted.resolution if isinstance(fitted, Beta) else None,
@@ -444,12 +447,19 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _data_hash(statistics: SufficientStatistics) -> str:
-    digest = hashlib.sha256()
-    for rows in statistics.blocks():
-        for part in statistics.stored(rows):
-            digest.update(np.ascontiguousarray(dense(part, np.float32)).tobytes())
-    return digest.hexdigest()
+def _data_hash(matrix: ResponseMatrix) -> str:
+    """SHA-256 over the responses and their trials, block by block, the same however they are stored."""
+    stored_as = np.uint8 if matrix.kind == "binary" else np.float32
+    rows = max(1, HASHED_CELLS // matrix.n_items)
+
+    def digest(part: slice) -> bytes:
+        own = hashlib.sha256()
+        for cells in (matrix.values, matrix.trials):
+            if not isinstance(cells, int):
+                own.update(memoryview(np.ascontiguousarray(dense(cells[part], stored_as))))
+        return own.digest()
+
+    return _digest(b"".join(over_ranges(digest, matrix.n_subjects, rows)))
 
 
 def _of_difficulty(covariance: Array, items: Items) -> Array:
@@ -475,30 +485,29 @@ def _population_frame(name: str, matrix: ResponseMatrix, items: Items, errors: U
     ).with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
-def _response_means(statistics: SufficientStatistics) -> Array:
-    """(n_items,) mean response of those who answered; NaN without any."""
+def _means_and_falling(statistics: SufficientStatistics, ability: Array) -> tuple[Array, Any]:
+    """Mean response of those who answered, NaN without any, and whether responses fall with ability beyond chance."""
     n_items = statistics.shape[1]
-    total, count = np.zeros(n_items), np.zeros(n_items)
-    for rows in statistics.blocks(max(1, 2_000_000 // n_items)):
-        y, seen, _ = responses_of(statistics, rows)
-        total += y.sum(axis=0)
-        count += seen.sum(axis=0)
-    means: Array = np.divide(total, count, out=np.full(n_items, np.nan), where=count > 0)
-    return means
-
-
-def _falling(statistics: SufficientStatistics, ability: Array, mean: Array) -> Any:
-    """(n_items,) bool: responses fall as ability rises, by more than chance."""
     place = ability - ability.mean()
-    covariance, square = np.zeros(mean.size), np.zeros(mean.size)
-    for rows in statistics.blocks(max(1, 2_000_000 // mean.size)):
-        y, seen, _ = responses_of(statistics, rows)
-        y -= mean
-        if not seen.all():
-            y *= seen
-        covariance += place[rows] @ y
-        square += np.einsum("ij,ij->j", y, y)
-    return covariance < -FALLING_Z * np.sqrt(square * (place**2).mean())
+    count, total, square, covariance, centre = (np.zeros(n_items) for _ in range(5))
+
+    binary_one = statistics.is_complete and statistics.values.dtype == np.uint8 and statistics.trials == 1
+
+    def add(rows: slice) -> tuple[Array, ...]:
+        y, seen, _ = responses_of(statistics, rows, np.float32)
+        who = np.stack([np.ones(y.shape[0]), place[rows]]).astype(np.float32)
+        sums = who @ y
+        n = np.full((2, n_items), who.sum(axis=1)[:, None]) if seen is None else who @ seen.astype(np.float32)
+        return n[0], sums[0], sums[0] if binary_one else np.einsum("ij,ij->j", y, y), sums[1], n[1]
+
+    for parts in over_ranges(add, statistics.shape[0], max(1, 4_000_000 // n_items)):
+        for into, part in zip((count, total, square, covariance, centre), parts, strict=True):
+            into += part
+    mean: Array = np.divide(total, count, out=np.full(n_items, np.nan), where=count > 0)
+    known = np.nan_to_num(mean)
+    spread = np.maximum(square - count * known**2, 0.0)
+    falling = covariance - known * centre < -FALLING_Z * np.sqrt(spread * (place**2).mean())
+    return mean, falling
 
 
 def _item_frame(
@@ -507,12 +516,12 @@ def _item_frame(
     items = outcome.items
     a = np.exp(items.log_a)
     n = _column_counts(matrix)
-    mean = _response_means(statistics)
+    mean, falling = _means_and_falling(statistics, outcome.step.ability)
     conditions = {
         "no_response": n == 0,
         "nobody_solved": (n > 0) & (mean <= 0.0),
         "everybody_solved": (n > 0) & (mean >= 1.0),
-        "falls_with_ability": _falling(statistics, outcome.step.ability, np.nan_to_num(mean)),
+        "falls_with_ability": falling,
         "no_standard_error": ~np.isfinite(covariance).all(axis=(1, 2)),
         "at_limit": (np.abs(items.intercept) >= INTERCEPT_LIMIT)
         | (items.log_a <= LOG_A_RANGE[0])

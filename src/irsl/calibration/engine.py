@@ -137,7 +137,9 @@ class _State:
         low, high = LOG_A_RANGE
         a_within = (self.items.log_a >= low).all() and (self.items.log_a <= high).all()
         return bool(
-            a_within and (np.abs(self.items.intercept) <= INTERCEPT_LIMIT).all() and np.isfinite(self.prior.mean_intercept).all()
+            a_within
+            and (np.abs(self.items.intercept) <= INTERCEPT_LIMIT).all()
+            and np.isfinite(self.prior.mean_intercept).all()
         )
 
     def moved_to(self, x: Array) -> _State:
@@ -234,11 +236,15 @@ class _Run:
                 break
             self._set_interval(min(low, self.interval[0]), max(high, self.interval[1]))
         self.last = (state, step)
-        spread = (HALF_WIDTH - 1.0) * step.se_ability
-        low, high = float((step.ability - spread).min()), float((step.ability + spread).max())
-        if high - low + 4 * MARGIN < self.interval[1] - self.interval[0]:
-            self._set_interval(low, high)  # for the next pass
         return step
+
+    def _follow(self, ability: Array, se_ability: Array) -> None:
+        """Let the interval of the next pass fit these posteriors, where it is too short for them or much too long."""
+        spread = (HALF_WIDTH - 1.0) * se_ability
+        low, high = float((ability - spread).min()), float((ability + spread).max())
+        too_short = low < self.interval[0] or high > self.interval[1]
+        if too_short or high - low + 4 * MARGIN < self.interval[1] - self.interval[0]:
+            self._set_interval(low, high)
 
     def _set_interval(self, low: float, high: float) -> None:
         self.interval = (max(low - MARGIN, -MAX_ABILITY_RANGE), min(high + MARGIN, MAX_ABILITY_RANGE))
@@ -313,6 +319,7 @@ class _Run:
             intercept=np.clip(items.intercept + np.exp(items.log_a) * shift, -INTERCEPT_LIMIT, INTERCEPT_LIMIT),
         )
         self.start = ((step.ability - shift) / scale, step.se_ability / scale)
+        self._follow(*self.start)
         prior = hyper.moved(float(np.exp(items.log_a).mean()), shift, scale)
         if self.progress is not None:
             self.progress(self.n_passes, objective)

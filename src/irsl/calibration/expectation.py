@@ -14,6 +14,10 @@ from irsl.calibration.quadrature import POINTS, Nodes, integrate, weights_on_win
 from irsl.likelihoods import SufficientStatistics
 from irsl.likelihoods.base import Array
 from irsl.likelihoods.statistics import Buffers, Expected
+from irsl.threads import over_ranges
+
+PARTS = 8
+SMALL_CELLS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -61,50 +65,55 @@ def expectation_step(
     are linear in ability, and the M step then needs T^T E only through its products with 1 and theta.
     """
     points = nodes.points
-    n_subjects = statistics.shape[0]
+    n_subjects, n_items = statistics.shape
     functions = tuple(x.astype(dtype) for x in items.functions(points, statistics.levels))
     linear = np.stack([np.ones(nodes.count), points]) if items.is_linear else None
     slope_and_intercept = np.stack([items.intercept, np.exp(items.log_a)], axis=1).astype(dtype)
-    totals = [
-        np.zeros((statistics.shape[1] if statistics.levels is None else table.shape[0], nodes.count))
-        for table in functions
-    ]
+    shapes = [(table.shape[0], nodes.count) for table in functions]
     if statistics.is_complete and statistics.levels is None:
-        totals[1] = np.zeros((1, nodes.count))
+        shapes[1] = (1, nodes.count)
     if linear is not None:
-        totals[0] = np.zeros((statistics.shape[1], 2))
+        shapes[0] = (n_items, 2)
     ability, sd, log_marginal = (np.empty(n_subjects) for _ in range(3))
     expectation = np.empty((n_subjects, nodes.count))
-    shares: Array | None = None
-    buffers = Buffers()
-    for rows in statistics.blocks():
-        components = statistics.components(rows, dtype, buffers)
-        if linear is None:
-            log_likelihood = log_likelihood_at(components, functions)
-        else:
-            log_likelihood = product(components[0], slope_and_intercept) @ linear
-            log_likelihood += log_likelihood_at(components[1:], functions[1:])
-        weight = population.log_density(np.arange(rows.start, rows.stop))
-        window = None if start is None else (start[0][rows], start[1][rows])
-        posterior = integrate(nodes, log_likelihood, weight, window)
-        ability[rows], sd[rows], log_marginal[rows] = posterior.mean, posterior.sd, posterior.log_marginal
-        expectation[rows] = posterior.expectation
-        for s, t in enumerate(components):
-            if isinstance(t, int):
-                totals[s] += t * posterior.expectation.sum(axis=0)
-            elif s == 0 and linear is not None:
-                totals[s] += product(t.T, (posterior.expectation @ linear.T).astype(dtype))
+
+    def work(part: slice) -> tuple[list[Array], Array | None]:
+        """Pass over some of the subjects and add up what the items need of them."""
+        totals, shares, buffers = [np.zeros(shape, dtype) for shape in shapes], None, Buffers()
+        for rows in statistics.blocks(within=part):
+            components = statistics.components(rows, dtype, buffers)
+            if linear is None:
+                log_likelihood = log_likelihood_at(components, functions)
             else:
-                totals[s] += product(t.T, posterior.expectation.astype(dtype))
-        block_shares = (
-            population.shares(
-                *weights_on_windows(nodes, log_likelihood, weight, posterior.low, posterior.high, 2 * POINTS - 1)
-            )
-            if population.needs_shares
-            else None
-        )
-        if block_shares is not None:
-            shares = block_shares if shares is None else shares + block_shares
+                log_likelihood = product(components[0], slope_and_intercept).astype(np.float64) @ linear
+                log_likelihood += log_likelihood_at(components[1:], functions[1:])
+            weight = population.log_density(np.arange(rows.start, rows.stop))
+            window = None if start is None else (start[0][rows], start[1][rows])
+            posterior = integrate(nodes, log_likelihood, weight, window)
+            ability[rows], sd[rows], log_marginal[rows] = posterior.mean, posterior.sd, posterior.log_marginal
+            expectation[rows] = posterior.expectation
+            for s, t in enumerate(components):
+                if isinstance(t, int):
+                    totals[s] += t * posterior.expectation.sum(axis=0)
+                elif s == 0 and linear is not None:
+                    totals[s] += product(t.T, (posterior.expectation @ linear.T).astype(dtype))
+                else:
+                    totals[s] += product(t.T, posterior.expectation.astype(dtype))
+            if population.needs_shares:
+                more = population.shares(
+                    *weights_on_windows(nodes, log_likelihood, weight, posterior.low, posterior.high, 2 * POINTS - 1)
+                )
+                shares = more if shares is None or more is None else shares + more
+        return totals, shares
+
+    # parts are many enough for all cores, and as many on every machine, so that sums are the same to the last bit
+    parts = over_ranges(work, n_subjects, -(-n_subjects // (PARTS if statistics.n_cells > SMALL_CELLS else 1)))
+    totals: list[Any] = [
+        np.sum(tables, axis=0, dtype=np.float64) for tables in zip(*(t for t, _ in parts), strict=True)
+    ]
+    shares = None
+    for _, more in parts:
+        shares = more if shares is None or more is None else shares + more
     if linear is not None:
         # any table with the same products with 1 and theta serves the M step, which asks for no others
         totals[0] = totals[0] @ np.linalg.solve(linear @ linear.T, linear)
@@ -112,7 +121,7 @@ def expectation_step(
 
 
 def product(left: Any, right: Array) -> Array:
-    """Left @ right for a dense or sparse left, in the precision of `right`; float64."""
+    """Left @ right for a dense or sparse left, in the precision of `right`."""
     if sparse.issparse(left):
-        return np.asarray(left @ right, dtype=np.float64)
-    return np.asarray(left.astype(right.dtype, copy=False) @ right, dtype=np.float64)
+        return np.asarray(left @ right)
+    return np.asarray(left.astype(right.dtype, copy=False) @ right)

@@ -20,8 +20,9 @@ from irsl.threads import over_ranges
 MAX_STEP = np.array([0.5, 1.0])  # of log a and of the intercept in one step
 MAX_HALVINGS = 8
 SUFFICIENT_GAIN = 0.3
-MAX_STEPS = 4
+MAX_STEPS = 2
 STANDSTILL = 0.01  # of a posterior standard deviation: an item that moved less needs no further step
+TRUSTED = 0.1  # of a posterior standard deviation: a Newton step that short is taken without a search
 ROUNDING = 1e-12  # of an expected log-likelihood, relative
 SAFE_SHARE = 0.05  # of the expected information, and of a determinant: below it the observed one is not trusted
 LOG_A_RANGE = (-4.0, 3.0)  # reached by items that do not depend on ability, or jump with it
@@ -202,7 +203,7 @@ def update_parameter(
 
 
 def _log_determinants(items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior) -> Array:
-    """(n_items,) log determinant of the information of (log a, d), the prior's included; of d alone without one on a."""
+    """(n_items,) log determinant of the information of (log a, d), with the prior's; of d alone without one on a."""
     _, info = step_information(items, expected, nodes, kind="expected")  # the other kind would jump
     info[:, [0, 1], [0, 1]] += prior.precision
     if not np.isfinite(prior.sd[0]):
@@ -222,13 +223,13 @@ def step_information(items: Items, expected: Expected, nodes: Nodes, *, kind: st
     )
     a = np.exp(items.log_a)
     # d eta / d log a = a theta, d eta / d intercept = 1, d2 eta / d (log a)^2 = a theta
-    score = np.stack([a * (first @ points), first.sum(axis=1)], axis=1)
+    # (einsum, because threads work on chunks of items, and a product of a library with threads of its own would wait)
+    score = np.stack([a * np.einsum("ir,r->i", first, points), first.sum(axis=1)], axis=1)
 
     def table(w: Array) -> Array:
-        moments = w @ np.stack([np.ones(points.size), points, points**2], axis=1)
         result = np.empty((items.n_items, 2, 2))
-        result[:, 0, 0], result[:, 1, 1] = a**2 * moments[:, 2], moments[:, 0]
-        result[:, 0, 1] = result[:, 1, 0] = a * moments[:, 1]
+        result[:, 0, 0], result[:, 1, 1] = a**2 * np.einsum("ir,r->i", w, points**2), w.sum(axis=1)
+        result[:, 0, 1] = result[:, 1, 0] = a * np.einsum("ir,r->i", w, points)
         return result
 
     observed = table(observed_weight)
@@ -267,21 +268,24 @@ def _update_own_slopes(items: Items, expected: Expected, nodes: Nodes, prior: It
     variance = np.empty((items.n_items, 2))
     moving = np.arange(items.n_items)
     part, own, its_prior = items, expected, prior
-    value = _penalised(part, own, nodes, prior)
     for count in range(MAX_STEPS):
         score, info = _with_prior(part, own, nodes, its_prior)
         step = _item_step(part.log_a, score, info)
         if count == 0:
             variance = _variances(info)
-        part, value = _line_search(part, step, score, value, own, nodes, its_prior)
-        items = items.put(moving, part)
-        far = (np.abs(step) > STANDSTILL * np.sqrt(variance[moving])).any(axis=1)
-        if not far.any():
+        length = (np.abs(step) / np.sqrt(variance[moving])).max(axis=1)
+        far = np.flatnonzero(length > TRUSTED)
+        moved = _moved(part, step)
+        if far.size:
+            some, some_own, some_prior = part.take(far), own.take(far), its_prior.take(far)
+            value = _penalised(some, some_own, nodes, some_prior)
+            searched, _ = _line_search(some, step[far], score[far], value, some_own, nodes, some_prior)
+            moved = moved.put(far, searched)
+        items = items.put(moving, moved)
+        keep = np.flatnonzero(length > STANDSTILL)
+        if keep.size == 0:
             break
-        if not far.all():
-            keep = np.flatnonzero(far)
-            moving, part, own, value = moving[keep], part.take(keep), own.take(keep), value[keep]
-            its_prior = its_prior.take(keep)
+        moving, part, own, its_prior = moving[keep], moved.take(keep), own.take(keep), its_prior.take(keep)
     return items, variance
 
 
@@ -291,12 +295,10 @@ def _update_common_slope(
     """Newton steps of all intercepts and one common log a: an arrowhead system."""
 
     def over_chunks(function: Callable[[Items, Expected, ItemPrior], T]) -> list[T]:
-        return in_chunks(
-            items.n_items, nodes.count, lambda i: function(items.take(i), expected.take(i), prior.take(i))
-        )
+        return in_chunks(items.n_items, nodes.count, lambda i: function(items.take(i), expected.take(i), prior.take(i)))
 
     variance = np.zeros((items.n_items, 2))
-    value = np.concatenate(over_chunks(lambda part, own, its: _penalised(part, own, nodes, its)))
+    value: Array | None = None
     for count in range(MAX_STEPS):
         parts = over_chunks(lambda part, own, its: _with_prior(part, own, nodes, its))
         score, info = (np.concatenate(x) for x in zip(*parts, strict=True))
@@ -316,6 +318,14 @@ def _update_common_slope(
         step = np.clip(step, -MAX_STEP, MAX_STEP)
         if count == 0:
             variance[:, 1] = 1.0 / d
+        length = max(float((np.abs(step[:, 1]) / np.sqrt(variance[:, 1])).max()), abs(slope_step) * np.sqrt(schur))
+        if length <= TRUSTED:
+            items, value = _moved(items, step), None
+            if length <= STANDSTILL:
+                break
+            continue
+        if value is None:
+            value = np.concatenate(over_chunks(lambda part, own, its: _penalised(part, own, nodes, its)))
         for halving in range(MAX_HALVINGS):
             moved = _moved(items, 0.5**halving * step)
             new = np.concatenate(
@@ -332,8 +342,6 @@ def _update_common_slope(
             if gain >= SUFFICIENT_GAIN * promised - ROUNDING * np.abs(value).sum():
                 items, value = _mended(items, moved, value, new, expected, nodes, prior)
                 break
-        if (np.abs(step[:, 1]) <= STANDSTILL * np.sqrt(variance[:, 1])).all():
-            break
     return items, variance
 
 

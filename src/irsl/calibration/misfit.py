@@ -18,8 +18,8 @@ from irsl.calibration.engine import Outcome
 from irsl.calibration.expectation import log_likelihood_at
 from irsl.calibration.quadrature import integrate
 from irsl.likelihoods import SufficientStatistics
-from irsl.likelihoods.base import Array
 from irsl.likelihoods.statistics import dense
+from irsl.threads import over_ranges
 
 N_SPLITS = 6
 MIN_ITEMS = 8
@@ -43,14 +43,13 @@ def misfit_variance(statistics: SufficientStatistics, outcome: Outcome, *, seed:
     size = min(n_subjects, max(MIN_SUBJECTS, MAX_CELLS // n_items))
     subjects = np.unique(np.linspace(0, n_subjects - 1, size).astype(np.intp))
     rng = np.random.default_rng(seed)
-    estimates, weights = [], []
+    sources = []
     for _ in range(N_SPLITS):
         first = np.zeros(n_items, bool)
         first[rng.permutation(n_items)[: n_items // 2]] = True
-        for source in (first, ~first):
-            excess, scale = _excess(statistics, outcome, subjects, source)
-            estimates.append(excess)
-            weights.append(scale)
+        sources += [first, ~first]
+    parts = over_ranges(lambda k: _excess(statistics, outcome, subjects, sources[k.start]), len(sources), 1)
+    estimates, weights = zip(*parts, strict=True)
     total = float(np.sum(weights))
     return max(0.0, float(np.sum(estimates)) / total) if total > 0 else 0.0
 
@@ -68,7 +67,8 @@ def _excess(
         rows = subjects[start : start + 256]
         log_likelihood = log_likelihood_at(statistics.components(rows), functions)
         expectation = integrate(nodes, log_likelihood, outcome.population.log_density(rows)).expectation
-        y, seen, trials = responses_of(statistics, rows)
+        y, observed, trials = responses_of(statistics, rows)
+        seen = np.ones(y.shape, bool) if observed is None else observed
         target = seen & ~source
         n_target, n_source = target.sum(axis=1), (seen & source).sum(axis=1)
         usable = (n_target > 0) & (n_source > 0)
@@ -88,15 +88,15 @@ def _excess(
 
 
 def responses_of(
-    statistics: SufficientStatistics, rows: NDArray[np.intp] | slice
-) -> tuple[Array, NDArray[np.bool_], Any]:
-    """Responses in 0..1 of some subjects (0 where missing), where they are observed, and their numbers of trials."""
+    statistics: SufficientStatistics, rows: NDArray[np.intp] | slice, dtype: type[np.floating[Any]] = np.float64
+) -> tuple[Any, NDArray[np.bool_] | None, Any]:
+    """Responses in 0..1 of some subjects (0 where missing), where they are observed (None: all), and their trials."""
     values, trials = statistics.stored(rows)
-    k = dense(values)
+    k = dense(values, dtype)
     if statistics.holds_logits:
         k = expit(k)
     if isinstance(trials, int):
-        return k / trials, np.ones(k.shape, bool), trials
-    n = dense(trials)
+        return k if trials == 1 else k / dtype(trials), None, trials
+    n = dense(trials, dtype)
     seen = n > 0
     return np.divide(k, n, out=np.zeros_like(k), where=seen), seen, n

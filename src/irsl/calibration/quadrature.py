@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irsl.likelihoods.base import Array
+from irsl.threads import over_ranges
 
 POINTS = 21  # over +- 7 posterior sd: a spacing of .7 sd
 HALF_WIDTH = 7.0
@@ -28,6 +29,12 @@ MAX_POINTS = 2561
 MAX_ROUNDS = 60
 TENSOR_CELLS = 2_000_000  # subjects x points x nodes held at once, 16 MB
 
+PIECE_CELLS = 100_000  # of the same, that a thread works on at once
+COARSE_POINTS = 97
+NARROW_SHARE = 0.1  # of the nodes' interval
+LOCAL_NODES = 8
+
+Windows = tuple[Array, Array]
 LogWeight = Callable[[Array, NDArray[np.intp]], Array]
 
 
@@ -103,9 +110,21 @@ def integrate(
     n = log_likelihood.shape[0]
     mean, sd, log_marginal, low, high = (np.empty(n) for _ in range(5))
     result = Posterior(mean, sd, log_marginal, np.empty((n, nodes.count)), low, high)
-    chunk = max(1, TENSOR_CELLS // (POINTS * nodes.count))
-    for first in range(0, n, chunk):
-        _integrate(nodes, log_likelihood, log_weight, start, np.arange(first, min(first + chunk, n)), result)
+
+    def work(part: slice) -> None:
+        rows = np.arange(part.start, part.stop)
+        if start is None:
+            windows = _first_windows(nodes, log_likelihood, log_weight, rows)
+        else:
+            reach = HALF_WIDTH * start[1][rows]
+            windows = (
+                np.clip(start[0][rows] - reach, nodes.low, nodes.high - reach),
+                np.clip(start[0][rows] + reach, nodes.low + reach, nodes.high),
+            )
+            windows = (np.maximum(windows[0], nodes.low), np.minimum(windows[1], nodes.high))
+        _integrate(nodes, log_likelihood, log_weight, windows, rows, result)
+
+    over_ranges(work, n, max(16, PIECE_CELLS // (POINTS * nodes.count)))
     return result
 
 
@@ -124,43 +143,55 @@ def weights_on_windows(
     return points, weight
 
 
+def _first_windows(nodes: Nodes, log_likelihood: Array, log_weight: LogWeight, rows: NDArray[np.intp]) -> Windows:
+    """Where each density is within `SUPPORT` nats of its peak on a coarse grid that all subjects share."""
+    points = np.linspace(nodes.low, nodes.high, COARSE_POINTS)
+    value = log_likelihood[rows] @ nodes.basis(points).T
+    value += log_weight(np.broadcast_to(points, value.shape), rows)
+    kept = value > value.max(axis=1, keepdims=True) - SUPPORT
+    first, last = kept.argmax(axis=1), COARSE_POINTS - 1 - kept[:, ::-1].argmax(axis=1)
+    return points[np.maximum(first - 1, 0)], points[np.minimum(last + 1, COARSE_POINTS - 1)]
+
+
 def _integrate(
     nodes: Nodes,
     log_likelihood: Array,
     log_weight: LogWeight,
-    start: tuple[Array, Array] | None,
+    windows: Windows,
     rows: NDArray[np.intp],
     result: Posterior,
 ) -> None:
     """Fill in the results of some rows: move and narrow windows until each holds and resolves its posterior."""
-    low, high = np.full(rows.size, nodes.low), np.full(rows.size, nodes.high)
-    if start is not None:
-        low = np.maximum(start[0][rows] - HALF_WIDTH * start[1][rows], nodes.low)
-        high = np.minimum(start[0][rows] + HALF_WIDTH * start[1][rows], nodes.high)
+    low, high = windows
     count = POINTS
     for _ in range(MAX_ROUNDS):
         if rows.size * count * nodes.count > TENSOR_CELLS and rows.size > 1:
             half = rows.size // 2
             for part in (slice(0, half), slice(half, None)):
-                centre, width = (low[part] + high[part]) / 2, (high[part] - low[part]) / 2
-                everyone = np.empty(result.mean.size), np.empty(result.mean.size)
-                everyone[0][rows[part]], everyone[1][rows[part]] = centre, width / HALF_WIDTH
-                _integrate(nodes, log_likelihood, log_weight, everyone, rows[part], result)
+                _integrate(nodes, log_likelihood, log_weight, (low[part], high[part]), rows[part], result)
             return
         share = np.linspace(0.0, 1.0, count)
         points = low[:, None] + (high - low)[:, None] * share
-        basis = nodes.basis(points)
-        value = (basis @ log_likelihood[rows][:, :, None])[..., 0] + log_weight(points, rows)
+        # within a narrow window a polynomial of low degree is as good, and asks for fewer values of the whole one
+        narrow = (high - low).max() < NARROW_SHARE * (nodes.high - nodes.low)
+        through = Nodes(0.0, 1.0, LOCAL_NODES).basis(share) if narrow else None
+        at = points if through is None else low[:, None] + (high - low)[:, None] * Nodes(0.0, 1.0, LOCAL_NODES).points
+        basis = nodes.basis(at)
+        value = (basis @ log_likelihood[rows][:, :, None])[..., 0]
+        if through is not None:
+            value = value @ through.T
+        value += log_weight(points, rows)
         top = value.max(axis=1)
         bend = np.abs(np.diff(value, 2, axis=1))
         sharp = np.where(value[:, 1:-1] > (top - WEIGHTY)[:, None], bend, 0.0).max(axis=1) > BENT
         cut_low = (value[:, 0] > top - NEGLIGIBLE) & (low > nodes.low)
         cut_high = (value[:, -1] > top - NEGLIGIBLE) & (high < nodes.high)
         done = ~(sharp | cut_low | cut_high) | (count >= MAX_POINTS)
-        if done.any():
-            _store(result, rows[done], points[done], value[done], top[done], basis[done])
         if done.all():
+            _store(result, rows, points, value, top, basis, through)
             return
+        if done.any():
+            _store(result, rows[done], points[done], value[done], top[done], basis[done], through)
         open_ = ~done
         rows, low, high, value, points = rows[open_], low[open_], high[open_], value[open_], points[open_]
         low, high, stuck = _next_windows(nodes, low, high, value, points, cut_low[open_], cut_high[open_])
@@ -189,7 +220,15 @@ def _next_windows(
     return new_low, new_high, ~cut & (new_high - new_low > NARROWED * width)
 
 
-def _store(result: Posterior, rows: NDArray[np.intp], points: Array, value: Array, top: Array, basis: Array) -> None:
+def _store(
+    result: Posterior,
+    rows: NDArray[np.intp],
+    points: Array,
+    value: Array,
+    top: Array,
+    basis: Array,
+    through: Array | None,
+) -> None:
     weight = np.exp(value - top[:, None])
     total = weight.sum(axis=1)
     weight /= total[:, None]
@@ -197,5 +236,6 @@ def _store(result: Posterior, rows: NDArray[np.intp], points: Array, value: Arra
     result.mean[rows] = mean
     result.sd[rows] = np.sqrt((weight * (points - mean[:, None]) ** 2).sum(axis=1))
     result.log_marginal[rows] = top + np.log(total * (points[:, 1] - points[:, 0]))
-    result.expectation[rows] = (weight[:, None, :] @ basis)[:, 0, :]
+    at_basis = weight if through is None else weight @ through
+    result.expectation[rows] = (at_basis[:, None, :] @ basis)[:, 0, :]
     result.low[rows], result.high[rows] = points[:, 0], points[:, -1]

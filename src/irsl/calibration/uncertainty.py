@@ -1,7 +1,6 @@
 """Standard errors of items and abilities, from the joint information of all items, abilities integrated.
 
-The marginal information of all items' parameters xi = (log a_j, d_j) is that of the complete data, a 2 x 2 block D_j per
-item, minus the covariance of the score under every subject's posterior (Louis, 1982). A subject's covariance ties all
+The marginal information of all items' parameters xi = (log a_j, d_j) is that of the complete data, a block D_j per item, minus the covariance of the score under every subject's posterior (Louis, 1982). A subject's covariance ties all
 items that it answered together, but has few directions: with a narrow posterior just one, v_i g_i g_i' with
 g_i = d2 log f / d xi d theta, the arrowhead of the joint information of abilities and items. So the information is
 D - U U', inverted by Woodbury's identity. Means of the items' prior are integrated out: one more direction each.
@@ -20,7 +19,7 @@ import numpy as np
 from irsl.calibration.engine import Outcome
 from irsl.calibration.expectation import log_likelihood_at
 from irsl.calibration.item_prior import PSEUDO_ITEMS, ItemPrior
-from irsl.calibration.m_step import Items, in_chunks, step_information
+from irsl.calibration.m_step import in_chunks, step_information
 from irsl.calibration.propagation import item_error_variance
 from irsl.calibration.quadrature import integrate, weights_on_windows
 from irsl.likelihoods import SufficientStatistics
@@ -149,13 +148,11 @@ def _by_subject(statistics: SufficientStatistics, outcome: Outcome) -> tuple[Arr
         blocks[:, 0, 0] += (information * slope**2).sum(axis=0)
     blocks[:, 1, 0] = blocks[:, 0, 1]
     flat = follow.reshape(2 * n_items, n_subjects)
-    return blocks, _Directions(
-        flat / np.sqrt(variance), flat, flat.mean(axis=1), (flat * step.ability).mean(axis=1)
-    )
+    return blocks, _Directions(flat / np.sqrt(variance), flat, flat.mean(axis=1), (flat * step.ability).mean(axis=1))
 
 
 def _at_nodes(statistics: SufficientStatistics, outcome: Outcome) -> tuple[Array, _Directions]:
-    """As `_by_subject`, with everything as functions of ability known at the nodes, and missing cells by their share."""
+    """As `_by_subject`, with everything as functions of ability at the nodes, and missing cells by their share."""
     items, step, nodes = outcome.items, outcome.step, outcome.nodes
     n_subjects = statistics.shape[0]
     points = nodes.points

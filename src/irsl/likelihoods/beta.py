@@ -14,7 +14,16 @@ from scipy.special import digamma, expit, gammaln, polygamma
 from irsl.errors import DataError
 from irsl.likelihoods.base import Array, ExponentialForm, logistic_curve
 from irsl.likelihoods.beta_ends import MOMENT_ETA, censored_moments, log_lower, log_upper
-from irsl.likelihoods.statistics import BLOCK_CELLS, Buffers, Expected, Levels, SufficientStatistics, dense, floats, rows_of
+from irsl.likelihoods.statistics import (
+    BLOCK_CELLS,
+    Buffers,
+    Expected,
+    Levels,
+    SufficientStatistics,
+    dense,
+    floats,
+    rows_of,
+)
 from irsl.threads import over_ranges
 
 TABLE_RANGE = 40.0  # logits; beyond, log f is linear to 1e-17
@@ -33,8 +42,8 @@ class Beta(ExponentialForm):
     ----------
     precision : float
     resolution : float or None
-        Smallest step between two values that is believed. Values within half of it of 0 or 1 are censored: they enter by
-        the probability of lying there. None: all values are exact, and 0 and 1 are refused.
+        Smallest step between two values that is believed. Values within half of it of 0 or 1 are censored: they enter
+        by the probability of lying there. None: all values are exact, and 0 and 1 are refused.
 
     Source: Ferrari and Cribari-Neto (2004), "Beta regression for modelling rates and proportions", section 2.
     """
@@ -128,7 +137,7 @@ class Beta(ExponentialForm):
         )
 
     def objective_slopes(self, eta: Array, guessing: Array | float, expected: Expected) -> tuple[Array, Array, Array]:
-        """As any exponential form, from tables of A' m and A' m' where there are many points; the ends by themselves."""
+        """As any exponential form, from tables where there are many points; the ends by themselves."""
         if self.resolution is not None:
             values, trials, lower, upper = expected.components
             inside = Expected((values, trials - lower - upper))
@@ -210,7 +219,7 @@ class Beta(ExponentialForm):
         return np.asarray(mean * (1.0 - mean) / (self.precision + 1.0))
 
     def log_density(self, values: Array, trials: Any, eta: Array, guessing: Array | float) -> Array:
-        """Log of the Beta density of y, given as T = logit y, or of the probability of an end; 0 where `trials` is 0."""
+        """Log of the Beta density of y, given as T = logit y, or of an end's probability; 0 where `trials` is 0."""
         natural, base = self.natural_and_base(eta, guessing)
         values, shape = np.asarray(values, dtype=np.float64), np.broadcast_shapes(np.shape(values), np.shape(eta))
         end = np.broadcast_to(np.sign(values) * np.isinf(values), shape)
@@ -341,10 +350,10 @@ class _Logit:
             self._logit(y, result[rows])
 
         over_ranges(fill, values.shape[0], rows_of(values.shape[1]))
-        ends = tuple(sparse.csr_array(end.astype(dtype)) for end in self._ends(result))
-        if ends:
+        at_ends = tuple(sparse.csr_array(end.astype(dtype)) for end in self._ends(result))
+        if at_ends:
             result[np.isinf(result)] = 0.0
-        return result, n, *ends
+        return result, n, *at_ends
 
     def _logit(self, y: Any, out: Any) -> Any:
         """Logit of y; infinite within half a resolution of the ends."""
@@ -414,6 +423,17 @@ def _log_complement_sums(statistics: SufficientStatistics) -> tuple[float, float
     """Sum over observed cells of log(1 - y), and of -log y - log(1 - y)."""
     slope = constant = 0.0
     buffers = Buffers()
+    if statistics.n_components == 2 and not statistics.holds_logits and not sparse.issparse(statistics.values):
+
+        def straight(part: slice) -> tuple[float, float]:
+            y, n = statistics.stored(part)
+            y = np.asarray(y if isinstance(n, int) else y[n > 0], dtype=np.float32)
+            rest = 1 - y
+            return float(np.log(y).sum(dtype=np.float64)), float(np.log(rest, out=rest).sum(dtype=np.float64))
+
+        pieces = over_ranges(straight, statistics.shape[0], rows_of(statistics.shape[1]))
+        log_y, log_rest = (float(sum(column)) for column in zip(*pieces, strict=True))
+        return log_rest, -log_y - log_rest
     for rows in statistics.blocks():
         z, n, *ends = statistics.components(rows, np.float32, buffers)
         if ends:  # what is censored has no density, and z is 0 there
@@ -427,15 +447,18 @@ def _log_complement_sums(statistics: SufficientStatistics) -> tuple[float, float
 
         def sums(part: slice, z: Any = z, n: Any = n) -> tuple[float, float]:
             x = z[part] if isinstance(n, int) else z[part][n[part] > 0]
-            # log(1 - y) = -max(z, 0) - log(1 + exp(-|z|)), and -log y is the same plus z
-            tail = np.exp(-np.abs(x))
-            tail += 1
-            return float(np.sum(x, dtype=np.float64)), -float(
-                np.sum(np.maximum(x, 0), dtype=np.float64) + np.sum(np.log(tail, out=tail), dtype=np.float64)
-            )
+            return _sums_of_logits(x)
 
         for total, log_complement in over_ranges(sums, z.shape[0], rows_of(z.shape[1])):
             slope += log_complement
             constant += -total - 2.0 * log_complement
     # h = (phi - 1) log(1 - y) - log y  =  phi * [log(1 - y)]  +  [-log(1 - y) - log y], and log y = z + log(1 - y)
     return slope, constant
+
+
+def _sums_of_logits(z: Any) -> tuple[float, float]:
+    """Sum of z, and of log(1 - y) = -max(z, 0) - log(1 + exp(-|z|))."""
+    total = float(z.sum(dtype=np.float64))
+    tail = np.abs(z)
+    above = (total + float(tail.sum(dtype=np.float64))) / 2.0
+    return total, -above - float(np.log1p(np.exp(-tail)).sum(dtype=np.float64))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ class Expected:
 
 
 class Buffers:
-    """Arrays for the components of a block, used again for the next one: fresh memory costs more than the arithmetic."""
+    """Arrays for the components of a block, used again for the next one: fresh memory costs more than arithmetic."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, NDArray[Any]] = {}
@@ -184,21 +184,19 @@ class SufficientStatistics:
             t = np.where(dense(end) > 0, beyond, t)
         return t, trials if isinstance(trials, int) else dense(trials)
 
-    def blocks(self, rows: int | None = None) -> Iterator[slice]:
-        """Blocks of subjects of at most `BLOCK_CELLS` cells, or of so many rows."""
-        n_subjects, n_items = self.shape
-        size = max(1, BLOCK_CELLS // max(n_items, 1)) if rows is None else rows
-        # equal blocks: a last one of a few rows would cost as much as a whole one
-        size = -(-n_subjects // max(1, -(-n_subjects // size)))
-        for start in range(0, n_subjects, size):
-            yield slice(start, min(start + size, n_subjects))
+    @property
+    def n_cells(self) -> int:
+        """Subjects times items."""
+        return self.shape[0] * self.shape[1]
 
-    def take(self, rows: Rows) -> SufficientStatistics:
-        """Return those of some subjects; constants are left as they are."""
-        values, trials = self.stored(rows)
-        return replace(
-            self, values=values, trials=trials, indicator=None if self.indicator is None else self.indicator[rows]
-        )
+    def blocks(self, rows: int | None = None, *, within: slice | None = None) -> Iterator[slice]:
+        """Blocks of all subjects, or of some, of at most `BLOCK_CELLS` cells, or of so many rows."""
+        first, last = (0, self.shape[0]) if within is None else (within.start, within.stop)
+        size = max(1, BLOCK_CELLS // max(self.shape[1], 1)) if rows is None else rows
+        # equal blocks: a last one of a few rows would cost as much as a whole one
+        size = -(-(last - first) // max(1, -(-(last - first) // size)))
+        for start in range(first, last, max(size, 1)):
+            yield slice(start, min(start + size, last))
 
 
 def levels_of(values: Matrix, trials: Matrix | int) -> tuple[Levels, Any]:

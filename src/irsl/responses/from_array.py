@@ -102,7 +102,9 @@ def matrix_from_array(
         kind="probability" if kind == "aggregate" else kind,
         values=stored,
         trials=trials,
-        logits=_logits_lost(array, seen) if kind == "probability" and not isinstance(stored, sparse.csr_array) else None,
+        logits=_logits_lost(array, seen)
+        if kind == "probability" and not isinstance(stored, sparse.csr_array)
+        else None,
     )
 
 
