@@ -66,7 +66,7 @@ def test_moments_and_marginal_are_those_of_a_fine_grid(name):
     check(integrate(NODES, CASES[name](NODES.points)[None, :], normal), 0, CASES[name])
 
 
-@pytest.mark.parametrize("start", [(-5.5, 1e-3), (4.0, 0.02), (0.0, 3.0), (-7.0, 0.1), (9.0, 1e-3), (1.0, 1e-9)])
+@pytest.mark.parametrize("start", [(-5.5, 1e-3), (4.0, 0.02), (0.0, 3.0), (-7.0, 0.1), (9.0, 1e-3), (1.0, 0.0)])
 def test_windows_that_start_far_away_find_the_posterior(start):
     """All at once, so that subjects of every width share the blocks; also from outside the nodes."""
     names = [n for n in CASES if "modes" not in n]
