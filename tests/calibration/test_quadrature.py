@@ -6,7 +6,7 @@ import pytest
 from irsl.calibration.quadrature import Nodes, integrate, weights_on_windows
 
 NODES = Nodes(-6.0, 6.0, 64)
-FINE = np.linspace(-6.0, 6.0, 2_000_001)
+FINE = np.linspace(-6.0, 6.0, 600_001)
 
 
 def normal(points, rows):
