@@ -334,7 +334,8 @@ def _fit(
     if not several or (options.likelihood == "binomial"):
         return (*fit(likelihood, None), "")
     plain, statistics = fit(Binomial("binomial"), None)
-    evidence = overdispersion_score(statistics, plain)
+    n_parameters = matrix.n_subjects + matrix.n_items + (1 if common_slope else matrix.n_items)
+    evidence = overdispersion_score(statistics, plain, n_parameters=n_parameters)
     if options.likelihood == "auto" and not evidence.found:
         return plain, statistics, evidence.message
     outcome, wider = fit(BetaBinomial(evidence.start), plain)
@@ -374,6 +375,8 @@ def _population(matrix: ResponseMatrix, patterns: Patterns, population: str) -> 
 
 def _cluster_codes(subjects: pl.DataFrame, cluster: str) -> dict[str, int]:
     """Number of every subject's cluster; a subject whose value is missing is a cluster of its own."""
+    if subjects[cluster].null_count() == subjects.height:
+        raise OptionError(f"no subject has a value of {cluster!r} to cluster by")
     codes: dict[Any, int] = {}
     result = {}
     for i, (subject, value) in enumerate(subjects.select("subject", cluster).iter_rows()):
@@ -456,7 +459,7 @@ def _data_hash(matrix: ResponseMatrix) -> str:
         own = hashlib.sha256()
         for cells in (matrix.values, matrix.trials):
             if not isinstance(cells, int):
-                own.update(memoryview(np.ascontiguousarray(dense(cells[part], stored_as))))
+                own.update(np.ascontiguousarray(dense(cells[part], stored_as)).data)
         return own.digest()
 
     return _digest(b"".join(over_ranges(digest, matrix.n_subjects, rows)))

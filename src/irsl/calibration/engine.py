@@ -36,6 +36,7 @@ LOG_PARAMETER_SCALE = 0.1  # change of a log parameter that counts as one standa
 LEAP_RATE = 0.2  # of convergence, above which an extrapolation is worth a pass
 SLOWEST = 0.99  # rate of convergence beyond which no estimate of it is believed
 QUIET, QUIET_STEPS = 5.0, 8  # so many accelerated steps below so many tolerances also end a fit that creeps
+EDGE = 0.01  # of the interval
 DEGENERATE_SD = 1e-3
 FEW_SUBJECTS = 1000  # up to here what all items share is estimated with the items integrated out
 
@@ -230,6 +231,12 @@ class _Run:
                 float((step.ability - 5.0 * step.se_ability).min()),
                 float((step.ability + 5.0 * step.se_ability).max()),
             )
+            # a narrow posterior beyond the interval shows as one at its end, and says nothing of how far beyond
+            edge = EDGE * (self.interval[1] - self.interval[0])
+            if step.ability.min() < self.interval[0] + edge:
+                low = self.interval[0] - ABILITY_RANGE / 2
+            if step.ability.max() > self.interval[1] - edge:
+                high = self.interval[1] + ABILITY_RANGE / 2
             outside = (low < self.interval[0] > -MAX_ABILITY_RANGE) or (high > self.interval[1] < MAX_ABILITY_RANGE)
             self.start = (step.ability, step.se_ability)
             if not outside:

@@ -106,7 +106,7 @@ def expectation_step(
                 shares = more if shares is None or more is None else shares + more
         return totals, shares
 
-    # parts are many enough for all cores, and as many on every machine, so that sums are the same to the last bit
+    # parts are many enough for all cores, and as many on every machine, so that sums agree to the last bit
     parts = over_ranges(work, n_subjects, -(-n_subjects // (PARTS if statistics.n_cells > SMALL_CELLS else 1)))
     totals: list[Any] = [
         np.sum(tables, axis=0, dtype=np.float64) for tables in zip(*(t for t, _ in parts), strict=True)

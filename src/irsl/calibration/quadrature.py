@@ -31,6 +31,7 @@ TENSOR_CELLS = 2_000_000  # subjects x points x nodes held at once, 16 MB
 
 PIECE_CELLS = 100_000  # of the same, that a thread works on at once
 COARSE_POINTS = 97
+SHORTEST = 1e-9  # half of a window, of the nodes' interval
 NARROW_SHARE = 0.1  # of the nodes' interval
 LOCAL_NODES = 8
 
@@ -116,7 +117,7 @@ def integrate(
         if start is None:
             windows = _first_windows(nodes, log_likelihood, log_weight, rows)
         else:
-            reach = HALF_WIDTH * start[1][rows]
+            reach = np.maximum(HALF_WIDTH * start[1][rows], SHORTEST * (nodes.high - nodes.low))
             windows = (
                 np.clip(start[0][rows] - reach, nodes.low, nodes.high - reach),
                 np.clip(start[0][rows] + reach, nodes.low + reach, nodes.high),
@@ -164,7 +165,7 @@ def _integrate(
     """Fill in the results of some rows: move and narrow windows until each holds and resolves its posterior."""
     low, high = windows
     count = POINTS
-    for _ in range(MAX_ROUNDS):
+    for attempt in range(MAX_ROUNDS):
         if rows.size * count * nodes.count > TENSOR_CELLS and rows.size > 1:
             half = rows.size // 2
             for part in (slice(0, half), slice(half, None)):
@@ -186,7 +187,7 @@ def _integrate(
         sharp = np.where(value[:, 1:-1] > (top - WEIGHTY)[:, None], bend, 0.0).max(axis=1) > BENT
         cut_low = (value[:, 0] > top - NEGLIGIBLE) & (low > nodes.low)
         cut_high = (value[:, -1] > top - NEGLIGIBLE) & (high < nodes.high)
-        done = ~(sharp | cut_low | cut_high) | (count >= MAX_POINTS)
+        done = ~(sharp | cut_low | cut_high) | (count >= MAX_POINTS) | (attempt == MAX_ROUNDS - 1)
         if done.all():
             _store(result, rows, points, value, top, basis, through)
             return

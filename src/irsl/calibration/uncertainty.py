@@ -1,6 +1,7 @@
 """Standard errors of items and abilities, from the joint information of all items, abilities integrated.
 
-The marginal information of all items' parameters xi = (log a_j, d_j) is that of the complete data, a block D_j per item, minus the covariance of the score under every subject's posterior (Louis, 1982). A subject's covariance ties all
+The marginal information of all items' parameters xi = (log a_j, d_j) is that of the complete data, a block D_j per
+item, minus the covariance of the score under every subject's posterior (Louis, 1982). A subject's covariance ties all
 items that it answered together, but has few directions: with a narrow posterior just one, v_i g_i g_i' with
 g_i = d2 log f / d xi d theta, the arrowhead of the joint information of abilities and items. So the information is
 D - U U', inverted by Woodbury's identity. Means of the items' prior are integrated out: one more direction each.
@@ -126,7 +127,7 @@ def _by_subject(statistics: SufficientStatistics, outcome: Outcome) -> tuple[Arr
     """Blocks D_j, and one direction a subject, from the expected information at the posterior means.
 
     Abilities and items then have a joint information that is a sum of squares over the responses, so D - U U' is never
-    indefinite. (What the posteriors' widths add to D and the noise of the responses takes off it cancel.)
+    indefinite.
     """
     items, step = outcome.items, outcome.step
     n_subjects, n_items = statistics.shape
@@ -145,10 +146,11 @@ def _by_subject(statistics: SufficientStatistics, outcome: Outcome) -> tuple[Arr
         follow[:, 0, rows] = pull * slope.T
         blocks[:, 1, 1] += information.sum(axis=0)
         blocks[:, 0, 1] += (information * slope).sum(axis=0)
-        blocks[:, 0, 0] += (information * slope**2).sum(axis=0)
+        blocks[:, 0, 0] += (information * (slope**2 + variance[rows, None] * a**2)).sum(axis=0)  # E[theta^2]
     blocks[:, 1, 0] = blocks[:, 0, 1]
     flat = follow.reshape(2 * n_items, n_subjects)
-    return blocks, _Directions(flat / np.sqrt(variance), flat, flat.mean(axis=1), (flat * step.ability).mean(axis=1))
+    centre, width = flat.mean(axis=1), (flat * step.ability).mean(axis=1)
+    return blocks, _Directions(flat / np.sqrt(variance), flat, centre, width)
 
 
 def _at_nodes(statistics: SufficientStatistics, outcome: Outcome) -> tuple[Array, _Directions]:
@@ -170,7 +172,8 @@ def _at_nodes(statistics: SufficientStatistics, outcome: Outcome) -> tuple[Array
     blocks[:, 1, 1] = count @ information
     blocks[:, 0, 1] = blocks[:, 1, 0] = count @ (information * slope)
     blocks[:, 0, 0] = count @ (information * slope**2)
-    variance = 1.0 / (1.0 + np.maximum(step.expectation @ (information @ a**2), 0.0))
+    prior = outcome.population.precision(np.arange(n_subjects))
+    variance = 1.0 / (prior + np.maximum(step.expectation @ (information @ a**2), 0.0))
     table = -np.stack([information * a * slope, information * a], axis=-1).reshape(points.size, -1).T
     gram = (step.expectation * variance[:, None]).T @ step.expectation
     size, axes = np.linalg.eigh((gram + gram.T) / 2)

@@ -362,6 +362,8 @@ class _Logit:
         else:
             # 1 - y is exact where y > 1/2 and harmless below, so one logarithm of the ratio is as good as two
             ratio = 1 - y
+            if self.resolution is None:  # a value that single precision makes 1 is less
+                np.maximum(ratio, np.finfo(ratio.dtype).epsneg, out=ratio)
             with np.errstate(divide="ignore"):
                 np.divide(y, ratio, out=ratio)
                 np.log(ratio, out=out)
@@ -428,7 +430,7 @@ def _log_complement_sums(statistics: SufficientStatistics) -> tuple[float, float
         def straight(part: slice) -> tuple[float, float]:
             y, n = statistics.stored(part)
             y = np.asarray(y if isinstance(n, int) else y[n > 0], dtype=np.float32)
-            rest = 1 - y
+            rest = np.maximum(1 - y, np.finfo(np.float32).epsneg)
             return float(np.log(y).sum(dtype=np.float64)), float(np.log(rest, out=rest).sum(dtype=np.float64))
 
         pieces = over_ranges(straight, statistics.shape[0], rows_of(statistics.shape[1]))
