@@ -59,7 +59,7 @@ def measure(
     level : float
         Of the intervals.
     resolution : float, optional
-        As in `calibrate`, for probabilities that are exactly 0 or 1.
+        Of probabilities, as in `calibrate`; default: the calibration's.
 
     Returns
     -------

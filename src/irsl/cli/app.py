@@ -32,6 +32,24 @@ app = typer.Typer(
 )
 
 
+class Likelihoods(StrEnum):
+    """What a response is."""
+
+    auto = "auto"
+    bernoulli = "bernoulli"
+    binomial = "binomial"
+    beta_binomial = "beta_binomial"
+    beta = "beta"
+
+
+class Populations(StrEnum):
+    """Distribution of the calibration subjects' abilities."""
+
+    auto = "auto"
+    normal = "normal"
+    estimated = "estimated"
+
+
 class Model(StrEnum):
     """Item-response models."""
 
@@ -146,7 +164,16 @@ def calibrate(
     condition: ConditionOption = None,
     resolution: Annotated[
         float | None,
-        typer.Option(help="Step between two probabilities; needed where some are exactly 0 or 1."),
+        typer.Option(help="Step between two probabilities that is believed; .01 where some are exactly 0 or 1."),
+    ] = None,
+    likelihood: Annotated[
+        Likelihoods, typer.Option(help="What a response is; auto goes by its kind.")
+    ] = Likelihoods.auto,
+    population: Annotated[
+        Populations, typer.Option(help="Of abilities: auto finds groups who saw the same items; estimated: any shape.")
+    ] = Populations.auto,
+    cluster: Annotated[
+        str | None, typer.Option(help="Column of subjects that resemble each other (family, run): wider errors.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -158,6 +185,9 @@ def calibrate(
         calibration = run(
             responses,
             model=model.value,
+            likelihood=likelihood.value,
+            population=population.value,
+            cluster=cluster,
             resolution=resolution,
             progress=lambda scale, n, _: say(f"calibrating {scale}, pass {n}", None),
         )
@@ -167,15 +197,19 @@ def calibrate(
         return
     print(f"{calibration!r}; saved to {out}")
     _print_table(
-        calibration.fits.select("scale", "n_subjects", "n_items", "likelihood", "precision", "converged"),
+        calibration.fits.select(
+            "scale", "n_subjects", "n_items", "likelihood", "precision", "overdispersion", "converged"
+        ),
         "Calibration",
     )
     flagged = calibration.bank.items.filter(calibration.bank.items["flags"].list.len() > 0)
     if flagged.height:
         counts = flagged["flags"].explode().value_counts(sort=True)
         print("Flagged items: " + ", ".join(f"{n} {flag}" for flag, n in counts.iter_rows()))
-    for row in calibration.fits.filter(~calibration.fits["converged"]).to_dicts():
-        print(f"{row['scale']}: {row['message']}", file=sys.stderr)
+    for row in calibration.fits.to_dicts():
+        notes = row["message"].split("; ")[0 if not row["converged"] else 1 :]
+        if notes:
+            print(f"{row['scale']}: {'; '.join(notes)}", file=sys.stderr)
 
 
 @app.command(epilog="Example: irsl measure new.csv --bank bank --out measured.csv")

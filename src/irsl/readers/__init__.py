@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from irsl.errors import DataError
-from irsl.readers import at_rest, table
+from irsl.readers import at_rest, coded, table
 from irsl.responses import Responses
 from irsl.responses.observed import DeclaredKind
 
@@ -23,7 +23,7 @@ class Reader(Protocol):
         """Read it, or raise DataError."""
 
 
-_READERS: tuple[Reader, ...] = (at_rest, table)
+_READERS: tuple[Reader, ...] = (at_rest, coded, table)
 
 
 def read(path: str | Path, *, kind: DeclaredKind = None) -> Responses:
@@ -33,7 +33,8 @@ def read(path: str | Path, *, kind: DeclaredKind = None) -> Responses:
     ----------
     path : path
         A folder at rest (`Responses.save`, or responses.parquet with items.parquet, subjects.parquet or
-        models.parquet), or a long or wide table as Parquet or CSV.
+        models.parquet), a coded matrix (`ResponseMatrix.write`; it stays on disk), or a long or wide table as Parquet
+        or CSV.
     kind : str, {outcome: kind} or {benchmark: {outcome: kind}}
         "binary", "counts", "probability" or "aggregate", where the columns do not declare it.
 

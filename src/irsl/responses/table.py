@@ -129,7 +129,9 @@ class Responses:
         Parameters
         ----------
         values : (n_subjects, n_items) numbers or booleans
-            NaN is missing. With `n_samples` they are numbers of successes.
+            NaN is missing. With `n_samples` they are numbers of successes. The array is not changed; it is copied, unless
+            it is a memory map without missing cells of the type that is stored (float32 for probabilities, uint8 for
+            binary responses and small counts), which stays on disk.
         subjects, items : names, or frames as for `from_frames`, in the order of rows and columns
             Left out, they are called subject-0, ... and item-0, ...
         n_samples : int or (n_subjects, n_items) integers
@@ -168,6 +170,31 @@ class Responses:
         )
         # A matrix of benchmark means is none for calibration: it lives as a table only.
         return replace(whole, _table=whole.responses, _matrix=None) if kind == "aggregate" else whole
+
+    @classmethod
+    def from_coded(cls, matrix: ResponseMatrix) -> Responses:
+        """Take over a coded matrix of one benchmark as it is stored, in memory or on disk.
+
+        Raises
+        ------
+        DataError
+            It holds several benchmarks.
+        """
+        benchmarks = sorted(set(matrix.benchmarks.tolist()))
+        if len(benchmarks) != 1:
+            raise DataError(f"matrix: expected one benchmark, found {listed(benchmarks, 5)}. Take them one by one.")
+        account = Account()
+        names = {"item": matrix.items.astype(str), "benchmark": matrix.benchmarks.astype(str)}
+        known = pl.DataFrame({**names, "chance": matrix.chance})
+        return cls(
+            items=conform_items(known, pl.DataFrame(names), Origin("items"), account),
+            subjects=conform_subjects(
+                None, pl.Series("subject", matrix.subjects.astype(str)), Origin("subjects"), account
+            ),
+            kinds={(benchmarks[0], DEFAULT_OUTCOME): matrix.kind},
+            read_report=account.report(sources=["matrix"], n_rows=matrix.observed),
+            _matrix=matrix,
+        )
 
     @cached_property
     def responses(self) -> pl.DataFrame:
