@@ -129,9 +129,9 @@ class Responses:
         Parameters
         ----------
         values : (n_subjects, n_items) numbers or booleans
-            NaN is missing. With `n_samples` they are numbers of successes. The array is not changed; it is copied, unless
-            it is a memory map without missing cells of the type that is stored (float32 for probabilities, uint8 for
-            binary responses and small counts), which stays on disk.
+            NaN is missing. With `n_samples` they are numbers of successes. The array is not changed; it is copied,
+            unless it is a memory map without missing cells of the type that is stored (float32 for probabilities, uint8
+            for binary responses and small counts), which stays on disk.
         subjects, items : names, or frames as for `from_frames`, in the order of rows and columns
             Left out, they are called subject-0, ... and item-0, ...
         n_samples : int or (n_subjects, n_items) integers
