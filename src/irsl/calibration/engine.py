@@ -197,6 +197,8 @@ class _Run:
                 continue
             distance, rate = _remaining(changes[-2], changes[-1])
             quiet = quiet + 1 if changes[-1] < QUIET * self.settings.tolerance else 0
+            if quiet >= QUIET_STEPS:
+                distance = min(distance, changes[-1])
             if distance < self.settings.tolerance or quiet >= QUIET_STEPS:
                 if self.ensure_accuracy(state):
                     converged = True

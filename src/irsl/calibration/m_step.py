@@ -21,6 +21,7 @@ MAX_STEP = np.array([0.5, 1.0])  # of log a and of the intercept in one step
 MAX_HALVINGS = 8
 SUFFICIENT_GAIN = 0.3
 MAX_STEPS = 2
+MAX_STEPS_WITH_FLOOR = 4
 STANDSTILL = 0.01  # of a posterior standard deviation: an item that moved less needs no further step
 TRUSTED = 0.1  # of a posterior standard deviation: a Newton step that short is taken without a search
 ROUNDING = 1e-12  # of an expected log-likelihood, relative
@@ -141,6 +142,10 @@ def update_prior(
     if not np.isfinite(prior.sd).any():
         return prior
     mode = np.stack([items.log_a, items.intercept], axis=1)
+    if items.guessing.any():
+        # how far an item's curve lies under its floor nobody can tell; integrated, the spread would run away
+        prior = prior.centred(items.log_a, items.intercept)
+        return prior.spread((prior.deviation(items.log_a, items.intercept) ** 2 + variance).mean(axis=0))
     n = items.n_items
     some = np.unique(np.linspace(0, n - 1, min(n, INTEGRATED_ITEMS)).astype(np.intp))
     part, own, its = items.take(some), expected.take(some), prior.take(some)
@@ -268,13 +273,15 @@ def _update_own_slopes(items: Items, expected: Expected, nodes: Nodes, prior: It
     variance = np.empty((items.n_items, 2))
     moving = np.arange(items.n_items)
     part, own, its_prior = items, expected, prior
-    for count in range(MAX_STEPS):
+    # with a floor the likelihood is not concave: short steps can go to and fro for ever
+    n_steps, trusted = (MAX_STEPS_WITH_FLOOR, 0.0) if items.guessing.any() else (MAX_STEPS, TRUSTED)
+    for count in range(n_steps):
         score, info = _with_prior(part, own, nodes, its_prior)
         step = _item_step(part.log_a, score, info)
         if count == 0:
             variance = _variances(info)
         length = (np.abs(step) / np.sqrt(variance[moving])).max(axis=1)
-        far = np.flatnonzero(length > TRUSTED)
+        far = np.flatnonzero(length > trusted)
         moved = _moved(part, step)
         if far.size:
             some, some_own, some_prior = part.take(far), own.take(far), its_prior.take(far)

@@ -32,6 +32,7 @@ EXACT_SCORES = 5e7
 SUBJECT_WORK = 2e10  # items x subjects^2, above which directions are taken at the nodes, not subject by subject
 SUBJECT_SCORES = 2e7
 QUADRATURE = 25
+INDEFINITE = 1e-5
 SMALLEST = 1e-9  # eigenvalue of I - U' D^-1 U
 SMALLEST_SHARE = 0.05  # of a posterior variance that anchoring may leave
 TIGHT = 1e7  # precision of a common slope's deviations, in multiples of the information
@@ -65,12 +66,15 @@ class _Directions:
         The h_i; None where there are too many subjects for one direction each.
     centre, width : (2 n_items,) float64
         d of the subjects' mean and of their sd.
+    observed : bool
+        Whether they are of the observed information.
     """
 
     tied: Array
     follow: Array | None
     centre: Array
     width: Array
+    observed: bool
 
 
 def uncertainty(
@@ -79,6 +83,7 @@ def uncertainty(
     """Invert the joint information."""
     items, step, nodes = outcome.items, outcome.step, outcome.nodes
     n_subjects, n_items = statistics.shape
+    effect = np.ones(2) if design_effect is None else design_effect
     work = n_subjects * QUADRATURE * 4.0 * n_items**2
     if n_items <= EXACT_ITEMS and work <= EXACT_WORK and n_subjects * QUADRATURE * n_items <= EXACT_SCORES:
         parts = in_chunks(
@@ -86,13 +91,17 @@ def uncertainty(
             nodes.count,
             lambda i: step_information(items.take(i), step.expected.take(i), nodes, kind="observed")[1],
         )
-        blocks, directions = np.concatenate(parts), _integrated(statistics, outcome)
-    elif n_subjects * n_items <= SUBJECT_SCORES and n_items * n_subjects**2 <= SUBJECT_WORK:
+        exact = np.concatenate(parts), _integrated(statistics, outcome)
+        result = _invert(statistics, outcome, *exact, common_slope=common_slope, design_effect=effect)
+        if result is not None:
+            return result
+    if n_subjects * n_items <= SUBJECT_SCORES and n_items * n_subjects**2 <= SUBJECT_WORK:
         blocks, directions = _by_subject(statistics, outcome)
     else:
         blocks, directions = _at_nodes(statistics, outcome)
-    effect = np.ones(2) if design_effect is None else design_effect
-    return _invert(statistics, outcome, blocks, directions, common_slope=common_slope, design_effect=effect)
+    result = _invert(statistics, outcome, blocks, directions, common_slope=common_slope, design_effect=effect)
+    assert result is not None  # the expected information is never indefinite
+    return result
 
 
 def _integrated(statistics: SufficientStatistics, outcome: Outcome) -> _Directions:
@@ -120,7 +129,7 @@ def _integrated(statistics: SufficientStatistics, outcome: Outcome) -> _Directio
         total += flat.T @ flat
     size, axes = np.linalg.eigh(total)
     tied = axes * np.sqrt(np.maximum(size, 0.0))
-    return _Directions(tied, follow, follow.mean(axis=1), (follow * step.ability).mean(axis=1))
+    return _Directions(tied, follow, follow.mean(axis=1), (follow * step.ability).mean(axis=1), True)
 
 
 def _by_subject(statistics: SufficientStatistics, outcome: Outcome) -> tuple[Array, _Directions]:
@@ -150,7 +159,7 @@ def _by_subject(statistics: SufficientStatistics, outcome: Outcome) -> tuple[Arr
     blocks[:, 1, 0] = blocks[:, 0, 1]
     flat = follow.reshape(2 * n_items, n_subjects)
     centre, width = flat.mean(axis=1), (flat * step.ability).mean(axis=1)
-    return blocks, _Directions(flat / np.sqrt(variance), flat, centre, width)
+    return blocks, _Directions(flat / np.sqrt(variance), flat, centre, width, False)
 
 
 def _at_nodes(statistics: SufficientStatistics, outcome: Outcome) -> tuple[Array, _Directions]:
@@ -179,7 +188,7 @@ def _at_nodes(statistics: SufficientStatistics, outcome: Outcome) -> tuple[Array
     size, axes = np.linalg.eigh((gram + gram.T) / 2)
     centre = table @ (variance @ step.expectation) / n_subjects
     width = table @ ((variance * step.ability) @ step.expectation) / n_subjects
-    return blocks, _Directions(table @ (axes * np.sqrt(np.maximum(size, 0.0))), None, centre, width)
+    return blocks, _Directions(table @ (axes * np.sqrt(np.maximum(size, 0.0))), None, centre, width, False)
 
 
 def _invert(
@@ -190,7 +199,11 @@ def _invert(
     *,
     common_slope: bool,
     design_effect: Array,
-) -> Uncertainty:
+) -> Uncertainty | None:
+    """Covariances from the blocks and directions; None where the observed information is not positive definite.
+
+    That happens where items with floors or at bounds are no maximum of the likelihood in all directions together.
+    """
     items, step = outcome.items, outcome.step
     n_items = items.n_items
     precision, tied = _prior_precision(blocks, outcome.prior, common_slope=common_slope)
@@ -208,6 +221,8 @@ def _invert(
 
     spread = own_times(u)
     size, axes = np.linalg.eigh(np.eye(u.shape[1]) - u.T @ spread)
+    if directions.observed and size[0] < INDEFINITE:
+        return None
     root = spread @ (axes / np.sqrt(np.maximum(size, SMALLEST)))
     by_item = root.reshape(n_items, 2, -1)
     population = own + by_item @ by_item.transpose(0, 2, 1)
