@@ -38,7 +38,7 @@ SLOWEST = 0.99  # rate of convergence beyond which no estimate of it is believed
 QUIET, QUIET_STEPS = 5.0, 8  # so many accelerated steps below so many tolerances also end a fit that creeps
 EDGE = 0.01  # of the interval
 DEGENERATE_SD = 1e-3
-FEW_SUBJECTS = 1000  # up to here what all items share is estimated with the items integrated out
+FEW_SUBJECTS = 1000  # up to here the likelihood's own parameter is estimated with the items integrated out
 
 Progress = Callable[[int, float], None]
 
@@ -310,9 +310,7 @@ class _Run:
         prior = state.prior
         penalty = float(prior.log_density(state.items.log_a, state.items.intercept).sum())
         objective = float(step.log_marginal.sum()) + self._constant(state) + penalty
-        items, variance = update_items(
-            state.items, step.expected, nodes, prior, common_slope=self.common_slope, few=self.few
-        )
+        items, variance = update_items(state.items, step.expected, nodes, prior, common_slope=self.common_slope)
         likelihood = update_parameter(items, step.expected, nodes, prior, self.statistics.slope, few=self.few)
         self.sd = np.sqrt(variance)
         hyper = update_prior(prior, items, variance, step.expected, nodes, common_slope=self.common_slope)

@@ -107,11 +107,9 @@ def in_chunks(n_items: int, n_points: int, work: Callable[[Index], T]) -> list[T
 
 
 def update_items(
-    items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior, *, common_slope: bool, few: bool
+    items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior, *, common_slope: bool
 ) -> tuple[Items, Array]:
     """Raise the expected penalised log-likelihood of every item.
-
-    With `few` subjects a common slope is raised with the intercepts integrated out.
 
     Returns
     -------
@@ -120,7 +118,7 @@ def update_items(
         Posterior variance of (log a, intercept) with the abilities' distribution taken as known.
     """
     if common_slope:
-        return _update_common_slope(items, expected, nodes, prior, few=few)
+        return _update_common_slope(items, expected, nodes, prior)
 
     def work(index: Index) -> tuple[Items, Array]:
         return _update_own_slopes(items.take(index), expected.take(index), nodes, prior.take(index))
@@ -296,9 +294,7 @@ def _update_own_slopes(items: Items, expected: Expected, nodes: Nodes, prior: It
     return items, variance
 
 
-def _update_common_slope(
-    items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior, *, few: bool
-) -> tuple[Items, Array]:
+def _update_common_slope(items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior) -> tuple[Items, Array]:
     """Newton steps of all intercepts and one common log a: an arrowhead system."""
 
     def over_chunks(function: Callable[[Items, Expected, ItemPrior], T]) -> list[T]:
@@ -312,15 +308,7 @@ def _update_common_slope(
         d = np.maximum(info[:, 1, 1], 1e-10)
         ratio = info[:, 0, 1] / d
         schur = info[:, 0, 0].sum() - (ratio * info[:, 0, 1]).sum()
-        pull = 0.0
-        if few and np.isfinite(prior.sd[1]):
-            h = 0.02
-            low, high = (
-                _log_determinants(_moved(items, np.stack([x + 0 * ratio, -x * ratio], axis=1)), expected, nodes, prior)
-                for x in (-h, h)
-            )
-            pull = -0.5 * float((high - low).sum()) / (2 * h)
-        slope_step = (score[:, 0].sum() + pull - (ratio * score[:, 1]).sum()) / max(schur, 1e-10)
+        slope_step = (score[:, 0].sum() - (ratio * score[:, 1]).sum()) / max(schur, 1e-10)
         step = np.stack([np.full(d.size, slope_step), score[:, 1] / d - ratio * slope_step], axis=1)
         step = np.clip(step, -MAX_STEP, MAX_STEP)
         if count == 0:
@@ -344,8 +332,6 @@ def _update_common_slope(
             )
             gain = float((new - value).sum())
             promised = 0.5**halving * float((score * step).sum())
-            # the integrated part is small and smooth: its slope is taken as constant over a step
-            gain, promised = (x + 0.5**halving * pull * float(step[0, 0]) for x in (gain, promised))
             if gain >= SUFFICIENT_GAIN * promised - ROUNDING * np.abs(value).sum():
                 items, value = _mended(items, moved, value, new, expected, nodes, prior)
                 break
