@@ -29,7 +29,7 @@ from irsl.likelihoods.base import Array
 EXACT_ITEMS = 300  # up to here the covariance of the scores is integrated; above, posteriors are narrow
 EXACT_WORK = 5e10  # multiplications of the integrated covariance
 EXACT_SCORES = 5e7
-SUBJECT_WORK = 2e10  # items x subjects^2, above which directions are taken at the nodes, not subject by subject
+SUBJECT_WORK = 2e9  # items x subjects^2, above which directions are taken at the nodes, not subject by subject
 SUBJECT_SCORES = 2e7
 QUADRATURE = 25
 INDEFINITE = 1e-5
