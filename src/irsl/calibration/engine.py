@@ -31,7 +31,7 @@ TYPICAL_TOLERANCE, STEEPEST_TOLERANCE = 1e-6, 1e-3  # relative error of items' f
 TYPICAL_SHARE = 0.98  # of the items, from the flattest
 INTERPOLATION_TOLERANCE = 0.01  # nats per subject
 DOUBLE_PRECISION_CELLS = 50_000_000  # below this the products run in float64
-CHECKED_CELLS = 3_000_000  # items x abilities of the self-check
+CHECKED_CELLS = 300_000  # items x abilities of the self-check
 LOG_PARAMETER_SCALE = 0.1  # change of a log parameter that counts as one standard error
 LEAP_RATE = 0.2  # of convergence, above which an extrapolation is worth a pass
 SLOWEST = 0.99  # rate of convergence beyond which no estimate of it is believed
@@ -289,7 +289,7 @@ class _Run:
         n_columns = self.statistics.shape[1] if levels is None else levels.item.size
         offsets = np.linspace(-2.0, 2.0, 7)
         n = step.ability.size
-        size = int(np.clip(CHECKED_CELLS // (offsets.size * n_columns), 4, n))
+        size = min(n, max(8, CHECKED_CELLS // (offsets.size * n_columns)))
         sample = np.unique(np.append(np.linspace(0, n - 1, size).astype(np.intp), np.argsort(step.ability)[[0, -1]]))
         components = self.statistics.components(sample)
         at_nodes = log_likelihood_at(components, state.items.functions(nodes.points, levels))
