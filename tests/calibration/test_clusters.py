@@ -63,3 +63,19 @@ def test_two_clusters_are_too_few():
     _, y = answers(n_subjects=9)
     with pytest.raises(irsl.DataError, match="at least 3 clusters; found 2"):
         irsl.calibrate(families(y, np.arange(9) < 4), cluster="family")
+
+
+def test_clusters_that_begin_in_one_block_and_end_in_another_are_whole(monkeypatch):
+    rng, y = answers(n_subjects=60)
+    responses = families(np.repeat(y, 2, axis=0), np.repeat(rng.permutation(60) // 4, 2))
+    whole = irsl.calibrate(responses, cluster="family").fits["n_effective_subjects"][0]
+    for cells in (40, 280, 1200):
+        monkeypatch.setattr("irsl.calibration.clusters.BLOCK_CELLS", cells)
+        assert irsl.calibrate(responses, cluster="family").fits["n_effective_subjects"][0] == pytest.approx(whole)
+
+
+def test_a_column_without_values_is_an_error():
+    _, y = answers(n_subjects=9)
+    responses = families(y, np.arange(9))
+    with pytest.raises(irsl.errors.OptionError, match="no subject has a value of 'run'"):
+        irsl.calibrate(responses, cluster="run")

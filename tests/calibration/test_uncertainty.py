@@ -129,8 +129,14 @@ WAYS = {
 @pytest.mark.parametrize("common_slope", [False, True])
 @pytest.mark.parametrize(
     ("likelihood", "trials", "missing"),
-    [(Binomial("bernoulli"), 1, 0.2), (Binomial(), 20, 0.0), (Beta(10.0), 1, 0.1), (BetaBinomial(0.05), 20, 0.0)],
-    ids=["bernoulli", "binomial", "beta", "beta_binomial"],
+    [
+        (Binomial("bernoulli"), 1, 0.2),
+        (Binomial(), 20, 0.0),
+        (Beta(10.0), 1, 0.1),
+        (BetaBinomial(0.05), 20, 0.0),
+        (BetaBinomial(0.05), 20, 0.2),
+    ],
+    ids=["bernoulli", "binomial", "beta", "beta_binomial", "beta_binomial with missing cells"],
 )
 def test_three_ways_to_the_directions_agree(likelihood, trials, missing, common_slope, monkeypatch):
     matrix = draw(likelihood, 120, 60, trials=trials, missing=missing)

@@ -56,13 +56,11 @@ def bank_accuracy(
     n_unseen = n_items - n_observed
     observed_total = np.where(seen, responses, 0.0).sum(axis=1)
 
-    # every table below is smooth in ability: known at the nodes, interpolated to each subject's own points
-    basis = estimates.nodes.basis(estimates.points)
-    weight = estimates.weight
-    expectation = (weight[:, None, :] @ basis)[:, 0, :]
-    total_curve = (basis @ (unseen @ curves)[:, :, None])[..., 0]
-    predicted = (weight * total_curve).sum(axis=1)
-    variance = np.maximum((weight * total_curve**2).sum(axis=1) - predicted**2, 0.0)
+    # every table below is smooth in ability: known at the nodes, its mean is a sum over expected cardinal functions
+    expectation = estimates.expectation
+    total_curve = unseen @ curves
+    predicted = (expectation * total_curve).sum(axis=1)
+    variance = np.maximum((expectation * (total_curve - predicted[:, None]) ** 2).sum(axis=1), 0.0)
     variance += (expectation * (unseen @ noise)).sum(axis=1)
     if items.covariance is not None:
         slope = (unseen @ _curve_slope(items, nodes) * expectation).sum(axis=1)

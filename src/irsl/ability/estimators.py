@@ -41,8 +41,8 @@ class AbilityEstimates:
     lower, upper : (n_subjects,) float64
         Interval: quantiles of the posterior (eap, map), of the likelihood times the root of the information (wle), or
         of the normalised likelihood (mle), widened by the items' errors; unbounded on the side of an infinite estimate.
-    points, weight : (n_subjects, n_points) float64
-        Posterior (Jeffreys's for wle), or normalised likelihood (mle), over a window of each subject's own.
+    expectation : (n_subjects, R) float64
+        Expected cardinal functions under the posterior (Jeffreys's for wle), or under the normalised likelihood (mle).
     nodes : Nodes
     """
 
@@ -51,8 +51,7 @@ class AbilityEstimates:
     item_variance: Array
     lower: Array
     upper: Array
-    points: Array
-    weight: Array
+    expectation: Array
     nodes: Nodes
 
 
@@ -90,7 +89,7 @@ def estimate(
         )
     total = np.sqrt(se**2 + added)
     lower, upper = _interval(weight, points, ability, level, np.where(finite, total / se, 1.0))
-    return AbilityEstimates(ability, total, added, lower, upper, points, weight, nodes)
+    return AbilityEstimates(ability, total, added, lower, upper, posterior.expectation, nodes)
 
 
 def _log_weight(statistics: SufficientStatistics, items: Items, nodes: Nodes, estimator: str) -> LogWeight:

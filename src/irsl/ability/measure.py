@@ -12,6 +12,7 @@ from irsl.ability.accuracy import bank_accuracy
 from irsl.ability.estimators import ESTIMATORS, estimate
 from irsl.calibration.bank import ItemBank, Scale
 from irsl.errors import DataError, OptionError
+from irsl.threads import ours_alone
 
 if TYPE_CHECKING:
     from irsl.responses import Responses
@@ -184,7 +185,8 @@ def measure_matrix(
         if not some.all():
             block, observed = block.select_subjects(np.flatnonzero(some)), observed[some]
         statistics = likelihood.sufficient_statistics(block)
-        estimates = estimate(statistics, parameters, likelihood, estimator=estimator, level=level)
+        with ours_alone():
+            estimates = estimate(statistics, parameters, likelihood, estimator=estimator, level=level)
         for benchmark in benchmarks:
             columns = np.flatnonzero(item_benchmark == benchmark)
             accuracy = bank_accuracy(observed[:, columns], parameters.take(columns), scale, estimates, level=level)

@@ -313,7 +313,9 @@ def _fit(
 ) -> tuple[engine.Outcome, SufficientStatistics, str]:
     """Fit the likelihood; for counts also ask whether they vary more than a binomial, and say what came of it."""
     common_slope = options.model == "1pl"
-    population = _population(matrix, patterns, options.population)
+    population: Population = EstimatedPopulation.normal()
+    if options.population != "estimated":
+        population = NormalPopulation.of(patterns.group if options.population == "auto" else 0 * patterns.group)
     prior = no_prior(matrix.n_items)
     if options.item_prior == "empirical":
         prior = initial_prior(patterns.block, common_slope=common_slope)
@@ -321,9 +323,9 @@ def _fit(
 
     def fit(chosen: Likelihood, start: engine.Outcome | None) -> tuple[engine.Outcome, SufficientStatistics]:
         statistics = chosen.sufficient_statistics(matrix)
-        items = _initial_items(matrix, guessing, chosen)
-        first, people = prior, population
-        if start is not None:
+        if start is None:
+            items, first, people = _initial_items(matrix, guessing, chosen), prior, population
+        else:
             items, first, people = replace(start.items, likelihood=chosen), start.prior, start.population
         outcome = engine.fit(
             statistics, items, first, people, common_slope=common_slope, settings=options.settings, progress=progress
@@ -365,12 +367,6 @@ def _likelihood(name: str, matrix: ResponseMatrix, options: _Options) -> Likelih
             resolution = DEFAULT_RESOLUTION
         return Beta(INITIAL_PRECISION, resolution)
     return BetaBinomial() if wanted == "beta_binomial" else Binomial(wanted)
-
-
-def _population(matrix: ResponseMatrix, patterns: Patterns, population: str) -> Population:
-    if population == "estimated":
-        return EstimatedPopulation.normal()
-    return NormalPopulation.of(patterns.group if population == "auto" else np.zeros(matrix.n_subjects, np.intp))
 
 
 def _cluster_codes(subjects: pl.DataFrame, cluster: str) -> dict[str, int]:
@@ -494,14 +490,12 @@ def _means_and_falling(statistics: SufficientStatistics, ability: Array) -> tupl
     place = ability - ability.mean()
     count, total, square, covariance, centre = (np.zeros(n_items) for _ in range(5))
 
-    binary_one = statistics.is_complete and statistics.values.dtype == np.uint8 and statistics.trials == 1
-
     def add(rows: slice) -> tuple[Array, ...]:
         y, seen, _ = responses_of(statistics, rows, np.float32)
         who = np.stack([np.ones(y.shape[0]), place[rows]]).astype(np.float32)
         sums = who @ y
         n = np.full((2, n_items), who.sum(axis=1)[:, None]) if seen is None else who @ seen.astype(np.float32)
-        return n[0], sums[0], sums[0] if binary_one else np.einsum("ij,ij->j", y, y), sums[1], n[1]
+        return n[0], sums[0], np.einsum("ij,ij->j", y, y), sums[1], n[1]
 
     for parts in over_ranges(add, statistics.shape[0], max(1, 4_000_000 // n_items)):
         for into, part in zip((count, total, square, covariance, centre), parts, strict=True):

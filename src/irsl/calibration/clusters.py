@@ -31,19 +31,26 @@ def design_effects(statistics: SufficientStatistics, outcome: Outcome, cluster: 
     items, step = outcome.items, outcome.step
     n_clusters = int(cluster.max()) + 1
     a = np.exp(items.log_a)
-    together = np.zeros((n_clusters, items.n_items, 2))
-    alone = np.zeros((items.n_items, 2))
+    together, alone, open_ = (np.zeros((items.n_items, 2)) for _ in range(3))
     order = np.argsort(cluster, kind="stable")
     size = max(1, BLOCK_CELLS // items.n_items)
-    for start in range(0, order.size, size):
-        rows = order[start : start + size]
+    for begin in range(0, order.size, size):
+        rows = order[begin : begin + size]
         t, n = statistics.cells(rows)
         slope = a * step.ability[rows, None]
         first = items.likelihood.score(t, n, slope + items.intercept, items.guessing)
         score = np.stack([first * slope, first], axis=-1)
         alone += (score**2).sum(axis=0)
-        np.add.at(together, cluster[rows], score)
+        starts = np.flatnonzero(np.diff(cluster[rows], prepend=-1))
+        sums = np.add.reduceat(score, starts, axis=0)
+        if begin and cluster[rows[0]] != cluster[order[begin - 1]]:
+            together += open_**2
+            open_[:] = 0.0
+        sums[0] += open_  # a cluster may begin in one block and end in another
+        together += (sums[:-1] ** 2).sum(axis=0)
+        open_ = sums[-1]
+    together += open_**2
     correction = n_clusters / max(n_clusters - 1, 1)
     usable = (alone > 0).all(axis=1)
-    ratio = correction * (together[:, usable] ** 2).sum(axis=0).sum(axis=0) / alone[usable].sum(axis=0)
+    ratio = correction * together[usable].sum(axis=0) / alone[usable].sum(axis=0)
     return np.asarray(np.maximum(ratio, 1.0))

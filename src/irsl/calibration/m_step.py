@@ -134,7 +134,7 @@ def update_prior(
     """Re-estimate the prior of the items: an EM step with every item's posterior integrated.
 
     With a dozen binary responses to an item its posterior is skewed, and a normal one about its mode makes the items'
-    spread too small (1.30 for 1.5). Moments come from a Gauss-Hermite rule about the mode, over at most
+    spread too small. Moments come from a Gauss-Hermite rule about the mode, over at most
     `INTEGRATED_ITEMS` items; the others get the mean difference between those and the normal approximation.
     """
     if not np.isfinite(prior.sd).any():

@@ -66,7 +66,8 @@ def _excess(
     for start in range(0, subjects.size, 256):
         rows = subjects[start : start + 256]
         log_likelihood = log_likelihood_at(statistics.components(rows), functions)
-        expectation = integrate(nodes, log_likelihood, outcome.population.log_density(rows)).expectation
+        before = outcome.step.ability[rows], outcome.step.se_ability[rows]
+        expectation = integrate(nodes, log_likelihood, outcome.population.log_density(rows), before).expectation
         y, observed, trials = responses_of(statistics, rows)
         seen = np.ones(y.shape, bool) if observed is None else observed
         target = seen & ~source

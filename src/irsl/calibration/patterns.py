@@ -1,11 +1,10 @@
 """Groups of subjects who were given the same items, and the blocks of items that they define.
 
 Where weak subjects were only given easy items, one normal population for all draws the two groups together and with
-them the difficulties (by -.19 logits in a simulation of 1,000 subjects by 40 items). Groups then get a mean and a
-spread of their own. Where instead the responses themselves decided which items came next, as in an adaptive test, the
-likelihood accounts for that alone and groups would do harm (.09 in the same setting), so patterns that the responses to
-common items separate completely are left in one population. Either way blocks differ in difficulty by design, and each
-gets a mean of its own in the items' prior.
+them the difficulties (docs/coverage.md). Groups then get a mean and a spread of their own. Where instead the responses
+themselves decided which items came next, as in an adaptive test, the likelihood accounts for that alone and groups
+would do harm, so patterns that the responses to common items separate completely are left in one population. Either way
+blocks differ in difficulty by design, and each gets a mean of its own in the items' prior.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from scipy.special import expit
 
 from irsl.likelihoods.statistics import dense
 
-MIN_REPEATED = 2
-MIN_GROUP = 5
+MIN_REPEATED = 2  # subjects with a pattern that defines blocks of items
+MIN_GROUP = 5  # subjects with a pattern that get a population of their own
 MIN_COVERED = 0.9  # share of the subjects whose pattern somebody else has too
 MIN_BLOCK = 3
-MIN_COMMON = 3  # items that tie a group to the others
+MIN_COMMON, MANY_COMMON = 3, 200  # shared items that tie a group to the others, and that make a population idle
 NEWTON_STEPS = 30
 RIDGE = 1e-4
 
@@ -60,34 +59,44 @@ def find_patterns(values: Any, trials: Any) -> Patterns:
         return one
     pattern = _patterns(trials)
     size = np.bincount(pattern)
-    repeated = np.flatnonzero(size >= MIN_REPEATED)
+    repeated, large = (np.flatnonzero(size >= least) for least in (MIN_REPEATED, MIN_GROUP))
     if repeated.size < 2 or size[repeated].sum() < MIN_COVERED * pattern.size:
         return one
-    members = [np.flatnonzero(pattern == p) for p in repeated]
-    seen = np.stack([np.asarray(dense(trials[[m[0]]]))[0] > 0 for m in members])
-    block = np.unique(seen.T, axis=0, return_inverse=True)[1].ravel()
+    first = {p: int(np.argmax(pattern == p)) for p in repeated}
+    seen = {p: dense(trials[[first[p]]])[0] > 0 for p in repeated}
+    block = np.unique(np.stack(list(seen.values()), axis=1), axis=0, return_inverse=True)[1].ravel()
     if np.bincount(block).min() < MIN_BLOCK:
         block = one.block
+    group = one.group
+    found = [(int(p), seen[p]) for p in large]
+    covered = len(found) > 1 and size[large].sum() >= MIN_COVERED * pattern.size
+    if covered and _have_own_populations(values, trials, pattern, found):
+        # the others are a group of their own, or go with the largest one where they are too few
+        others = pattern.size - size[large].sum()
+        number = np.full(size.size, large.size if others >= MIN_GROUP else int(size[large].argmax()))
+        number[large] = np.arange(large.size)
+        group = np.unique(number[pattern], return_inverse=True)[1].ravel()
+    return Patterns(group, block)
+
+
+def _have_own_populations(
+    values: Any, trials: Any, pattern: NDArray[np.intp], groups: list[tuple[int, NDArray[np.bool_]]]
+) -> bool:
+    """Whether items tie the groups together, and some two were not told apart by the responses to those they share."""
+    seen = np.stack([items for _, items in groups])
     shared = seen.astype(np.int64) @ seen.T.astype(np.int64)
     np.fill_diagonal(shared, 0)
-    if size[repeated].min() < MIN_GROUP or not _connected(shared >= MIN_COMMON):
-        return Patterns(one.group, block)
-    order = np.argsort(seen.sum(axis=1), kind="stable")
-    for i in range(1, len(members)):
+    if not _connected(shared >= MIN_COMMON):
+        return False
+    for i in range(1, len(groups)):
         j = int(shared[i, :i].argmax())
-        if shared[i, j] >= MIN_COMMON:
+        # with many shared items abilities are so well known that a population hardly matters
+        if MIN_COMMON <= shared[i, j] <= MANY_COMMON:
             common = np.flatnonzero(seen[i] & seen[j])
-            if not _routed(*(_shares(values, trials, members[k], common) for k in (i, j))):
-                break
-    else:
-        return Patterns(one.group, block)
-    group = np.full(pattern.size, -1, np.intp)
-    for new, old in enumerate(order):
-        group[members[old]] = new
-    rest = group < 0
-    if rest.any():
-        group[rest] = len(members) if rest.sum() >= MIN_GROUP else int(np.argmax(np.bincount(group[~rest])))
-    return Patterns(group, block)
+            both = (np.flatnonzero(pattern == groups[k][0]) for k in (i, j))
+            if not _routed(*(_shares(values, trials, rows, common) for rows in both)):
+                return True
+    return False
 
 
 def _patterns(trials: Any) -> NDArray[np.intp]:
@@ -111,7 +120,7 @@ def _connected(tied: NDArray[np.bool_]) -> bool:
 
 def _shares(values: Any, trials: Any, rows: NDArray[np.intp], common: NDArray[np.intp]) -> NDArray[np.float64]:
     """Response in 0..1 of each subject to each of the common items."""
-    k, n = (dense(x[rows])[:, common] for x in (values, trials))
+    k, n = (dense(x[rows][:, common]) for x in (values, trials))
     return np.asarray(k / n)
 
 

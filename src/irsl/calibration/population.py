@@ -188,7 +188,7 @@ class EstimatedPopulation(Population):
 
     @property
     def message(self) -> str:
-        """Skewness and kurtosis of the density."""
+        """Skewness of the density."""
         knots, w = self.knots, self.weights
         mean = float(w @ knots)
         sd = float(np.sqrt(w @ (knots - mean) ** 2 + self.spacing**2 / 3))

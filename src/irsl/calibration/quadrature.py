@@ -1,9 +1,10 @@
-"""The ability axis: Chebyshev nodes where the data are touched, and a grid of its own for every subject.
+"""The ability axis: Chebyshev nodes where the data are touched, and finer points where posteriors are summed.
 
 The log-likelihood of a subject is a smooth function of ability, so it is known everywhere once it is known at R
-Chebyshev nodes: one matrix product with the data. Integrals are then trapezoidal sums of the interpolating polynomial
-over a window around each subject's posterior, whose error falls faster than any power of the spacing once that is
-below the posterior's standard deviation (Trefethen and Weideman, 2014): 5e-9 at a spacing of one standard deviation.
+Chebyshev nodes: one matrix product with the data. Integrals are then trapezoidal sums of the interpolating polynomial,
+over one grid for all subjects where that resolves their posteriors, else over a window around each. Their error falls
+faster than any power of the spacing once that is below the posterior's standard deviation (Trefethen and Weideman,
+2014): 5e-9 at a spacing of one standard deviation.
 docs/mathematics.md, section 3.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +30,9 @@ NARROWED = 0.7
 MAX_POINTS = 2561
 MAX_ROUNDS = 60
 TENSOR_CELLS = 2_000_000  # subjects x points x nodes held at once, 16 MB
-
 PIECE_CELLS = 100_000  # of the same, that a thread works on at once
 COARSE_POINTS = 97
+SHARED_POINTS = 1000  # of a grid for all subjects; posteriors that need more get windows of their own
 SHORTEST = 1e-9  # half of a window, of the nodes' interval
 NARROW_SHARE = 0.1  # of the nodes' interval
 LOCAL_NODES = 8
@@ -114,16 +116,16 @@ def integrate(
 
     def work(part: slice) -> None:
         rows = np.arange(part.start, part.stop)
-        if start is None:
-            windows = _first_windows(nodes, log_likelihood, log_weight, rows)
-        else:
+        count, windows = COARSE_POINTS, None
+        if start is not None:
             reach = np.maximum(HALF_WIDTH * start[1][rows], SHORTEST * (nodes.high - nodes.low))
-            windows = (
-                np.clip(start[0][rows] - reach, nodes.low, nodes.high - reach),
-                np.clip(start[0][rows] + reach, nodes.low + reach, nodes.high),
-            )
-            windows = (np.maximum(windows[0], nodes.low), np.minimum(windows[1], nodes.high))
-        _integrate(nodes, log_likelihood, log_weight, windows, rows, result)
+            middle = np.clip(start[0][rows], nodes.low, nodes.high)
+            windows = np.maximum(middle - reach, nodes.low), np.minimum(middle + reach, nodes.high)
+            narrowest = 2.0 * float(reach.min()) / (POINTS - 1)
+            count = int(min((nodes.high - nodes.low) / narrowest, SHARED_POINTS)) + 2
+        rows, windows = _on_shared_points(nodes, log_likelihood, log_weight, rows, windows, count, result)
+        if rows.size:
+            _on_windows(nodes, log_likelihood, log_weight, windows, rows, result)
 
     over_ranges(work, n, max(16, PIECE_CELLS // (POINTS * nodes.count)))
     return result
@@ -144,17 +146,55 @@ def weights_on_windows(
     return points, weight
 
 
-def _first_windows(nodes: Nodes, log_likelihood: Array, log_weight: LogWeight, rows: NDArray[np.intp]) -> Windows:
-    """Where each density is within `SUPPORT` nats of its peak on a coarse grid that all subjects share."""
-    points = np.linspace(nodes.low, nodes.high, COARSE_POINTS)
-    value = log_likelihood[rows] @ nodes.basis(points).T
-    value += log_weight(np.broadcast_to(points, value.shape), rows)
-    kept = value > value.max(axis=1, keepdims=True) - SUPPORT
-    first, last = kept.argmax(axis=1), COARSE_POINTS - 1 - kept[:, ::-1].argmax(axis=1)
-    return points[np.maximum(first - 1, 0)], points[np.minimum(last + 1, COARSE_POINTS - 1)]
+def _on_shared_points(
+    nodes: Nodes,
+    log_likelihood: Array,
+    log_weight: LogWeight,
+    rows: NDArray[np.intp],
+    windows: Windows | None,
+    count: int,
+    result: Posterior,
+) -> tuple[NDArray[np.intp], Windows]:
+    """Sum over one grid for all subjects as long as it resolves their posteriors: products in place of tables of each.
+
+    Returns the rows that are left, whose posteriors are too narrow, and windows for them.
+    """
+    while rows.size and (count <= SHARED_POINTS or windows is None):
+        points = np.linspace(nodes.low, nodes.high, count)
+        basis = nodes.basis(points)
+        value = log_likelihood[rows] @ basis.T
+        value += log_weight(np.broadcast_to(points, value.shape), rows)
+        top = value.max(axis=1)
+        bend = _sharpest(value, top)
+        done = bend <= BENT
+        if done.any():
+            window = _supports(points, value[done], top[done], NEGLIGIBLE)
+            _store(result, rows[done], points, value[done], top[done], window, partial(_through, basis=basis))
+        narrow = _supports(points, value[~done], top[~done], SUPPORT)
+        windows = narrow if windows is None else (windows[0][~done], windows[1][~done])
+        rows = rows[~done]
+        if rows.size:
+            count = max(count + 1, int(min(1.2 * count * np.sqrt(bend.max()), 2 * SHARED_POINTS)))
+    return rows, windows if windows is not None else (np.empty(0), np.empty(0))
 
 
-def _integrate(
+def _sharpest(value: Array, top: Array) -> Array:
+    """Largest second difference of each row where it has weight."""
+    bend = np.abs(np.diff(value, 2, axis=1))
+    return np.asarray(np.where(value[:, 1:-1] > (top - WEIGHTY)[:, None], bend, 0.0).max(axis=1))
+
+
+def _supports(points: Array, value: Array, top: Array, nats: float) -> Windows:
+    """From one point before to one after those within so many nats of each row's peak; points are shared or of each."""
+    kept = value > (top - nats)[:, None]
+    last = kept.shape[1] - 1
+    first, final = kept.argmax(axis=1), last - kept[:, ::-1].argmax(axis=1)
+    each = np.broadcast_to(points, value.shape)
+    row = np.arange(value.shape[0])
+    return each[row, np.maximum(first - 1, 0)], each[row, np.minimum(final + 1, last)]
+
+
+def _on_windows(
     nodes: Nodes,
     log_likelihood: Array,
     log_weight: LogWeight,
@@ -169,7 +209,7 @@ def _integrate(
         if rows.size * count * nodes.count > TENSOR_CELLS and rows.size > 1:
             half = rows.size // 2
             for part in (slice(0, half), slice(half, None)):
-                _integrate(nodes, log_likelihood, log_weight, (low[part], high[part]), rows[part], result)
+                _on_windows(nodes, log_likelihood, log_weight, (low[part], high[part]), rows[part], result)
             return
         share = np.linspace(0.0, 1.0, count)
         points = low[:, None] + (high - low)[:, None] * share
@@ -183,21 +223,30 @@ def _integrate(
             value = value @ through.T
         value += log_weight(points, rows)
         top = value.max(axis=1)
-        bend = np.abs(np.diff(value, 2, axis=1))
-        sharp = np.where(value[:, 1:-1] > (top - WEIGHTY)[:, None], bend, 0.0).max(axis=1) > BENT
+        sharp = _sharpest(value, top) > BENT
         cut_low = (value[:, 0] > top - NEGLIGIBLE) & (low > nodes.low)
         cut_high = (value[:, -1] > top - NEGLIGIBLE) & (high < nodes.high)
         done = ~(sharp | cut_low | cut_high) | (count >= MAX_POINTS) | (attempt == MAX_ROUNDS - 1)
-        if done.all():
-            _store(result, rows, points, value, top, basis, through)
-            return
+
         if done.any():
-            _store(result, rows[done], points[done], value[done], top[done], basis[done], through)
+            own = partial(_through, basis=basis[done], local=through)
+            _store(result, rows[done], points[done], value[done], top[done], (low[done], high[done]), own)
+        if done.all():
+            return
         open_ = ~done
         rows, low, high, value, points = rows[open_], low[open_], high[open_], value[open_], points[open_]
         low, high, stuck = _next_windows(nodes, low, high, value, points, cut_low[open_], cut_high[open_])
         if stuck.any():
             count = 2 * count - 1
+
+
+def _through(weight: Array, *, basis: Array, local: Array | None = None) -> Array:
+    """Expected cardinal functions from weights at points whose cardinal functions, shared or of each row, are `basis`.
+
+    With `local`, the points' values went through those at a few local nodes, to which `basis` belongs.
+    """
+    weight = weight if local is None else weight @ local
+    return np.asarray(weight @ basis if basis.ndim == 2 else (weight[:, None, :] @ basis)[:, 0, :])
 
 
 def _next_windows(
@@ -210,14 +259,10 @@ def _next_windows(
     cut_high: NDArray[np.bool_],
 ) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Widen windows that end too high, narrow those that are too coarse; say which can be neither."""
-    width, spacing = high - low, points[:, 1] - points[:, 0]
-    kept = value > value.max(axis=1, keepdims=True) - SUPPORT
-    first, last = kept.argmax(axis=1), kept.shape[1] - 1 - kept[:, ::-1].argmax(axis=1)
-    row = np.arange(low.size)
-    cut = cut_low | cut_high
-    new_low = np.where(cut, low - cut_low * width / 2, np.maximum(points[row, first] - spacing, low))
-    new_high = np.where(cut, high + cut_high * width / 2, np.minimum(points[row, last] + spacing, high))
-    new_low, new_high = np.maximum(new_low, nodes.low), np.minimum(new_high, nodes.high)
+    width, cut = high - low, cut_low | cut_high
+    support = _supports(points, value, value.max(axis=1), SUPPORT)
+    new_low = np.maximum(np.where(cut, low - cut_low * width / 2, support[0]), nodes.low)
+    new_high = np.minimum(np.where(cut, high + cut_high * width / 2, support[1]), nodes.high)
     return new_low, new_high, ~cut & (new_high - new_low > NARROWED * width)
 
 
@@ -227,16 +272,16 @@ def _store(
     points: Array,
     value: Array,
     top: Array,
-    basis: Array,
-    through: Array | None,
+    window: Windows,
+    expectation: Callable[[Array], Array],
 ) -> None:
+    """Moments of some rows from the log density at points, shared (P,) or of each (n, P)."""
     weight = np.exp(value - top[:, None])
     total = weight.sum(axis=1)
     weight /= total[:, None]
     mean = (weight * points).sum(axis=1)
     result.mean[rows] = mean
     result.sd[rows] = np.sqrt((weight * (points - mean[:, None]) ** 2).sum(axis=1))
-    result.log_marginal[rows] = top + np.log(total * (points[:, 1] - points[:, 0]))
-    at_basis = weight if through is None else weight @ through
-    result.expectation[rows] = (at_basis[:, None, :] @ basis)[:, 0, :]
-    result.low[rows], result.high[rows] = points[:, 0], points[:, -1]
+    result.log_marginal[rows] = top + np.log(total * (points[..., 1] - points[..., 0]))
+    result.expectation[rows] = expectation(weight)
+    result.low[rows], result.high[rows] = window

@@ -25,6 +25,7 @@ from irsl.calibration.propagation import item_error_variance
 from irsl.calibration.quadrature import integrate, weights_on_windows
 from irsl.likelihoods import SufficientStatistics
 from irsl.likelihoods.base import Array
+from irsl.likelihoods.statistics import Expected
 
 EXACT_ITEMS = 300  # up to here the covariance of the scores is integrated; above, posteriors are narrow
 EXACT_WORK = 5e10  # multiplications of the integrated covariance
@@ -167,14 +168,9 @@ def _at_nodes(statistics: SufficientStatistics, outcome: Outcome) -> tuple[Array
     items, step, nodes = outcome.items, outcome.step, outcome.nodes
     n_subjects = statistics.shape[0]
     points = nodes.points
-    n: Any = 1
-    if isinstance(statistics.trials, int):
-        n = statistics.trials
-    else:
-        share = step.expected.components[-1 if step.expected.levels else 1].sum(axis=1)
-        n = (share if step.expected.levels is None else step.expected.levels.total(share[:, None])[:, 0]) / n_subjects
+    n, share = _trials_and_share(statistics, step.expected)
     a = np.exp(items.log_a)
-    information = items.likelihood.information(n, items.eta(points).T, items.guessing)
+    information = share * items.likelihood.information(n, items.eta(points).T, items.guessing)
     slope = points[:, None] * a
     count = step.expectation.sum(axis=0)
     blocks = np.empty((items.n_items, 2, 2))
@@ -189,6 +185,17 @@ def _at_nodes(statistics: SufficientStatistics, outcome: Outcome) -> tuple[Array
     centre = table @ (variance @ step.expectation) / n_subjects
     width = table @ ((variance * step.ability) @ step.expectation) / n_subjects
     return blocks, _Directions(table @ (axes * np.sqrt(np.maximum(size, 0.0))), None, centre, width, False)
+
+
+def _trials_and_share(statistics: SufficientStatistics, expected: Expected) -> tuple[Any, Any]:
+    """Trials of a response to every item, and the share of the subjects who gave one; their mean where that will do."""
+    if isinstance(statistics.trials, int):
+        return statistics.trials, 1.0
+    if expected.levels is None:  # an exponential form, whose information is proportional to n
+        return expected.components[1].sum(axis=1) / statistics.shape[0], 1.0
+    count = expected.components[0].sum(axis=1, keepdims=True)
+    answers, trials = (expected.levels.total(x)[:, 0] for x in (count, count * expected.levels.trials[:, None]))
+    return np.round(trials / np.maximum(answers, 1e-9)), answers / statistics.shape[0]
 
 
 def _invert(
@@ -243,7 +250,7 @@ def _invert(
     lift[:, 0, 0], lift[:, 1, 1] = 1.0, np.exp(items.log_a)
     shared = cross.reshape(n_items, 2, 2) @ lift
     anchored = population + shared + shared.transpose(0, 2, 1) + lift @ common @ lift
-    population, anchored = (_inflated(x, precision, design_effect) for x in (population, anchored))
+    population, anchored = (_inflated(x, outcome.prior.precision, design_effect) for x in (population, anchored))
     population[~good], anchored[~good] = np.nan, np.nan
     if directions.follow is None:
         added = item_error_variance(items, anchored, outcome.nodes, theta, step.se_ability, statistics.trials)
@@ -281,6 +288,6 @@ def _inflated(covariance: Array, precision: Array, design_effect: Array) -> Arra
         return covariance
     root = np.sqrt(np.maximum(design_effect, 1.0))
     inverse = np.linalg.inv(covariance)
-    data = inverse - np.diag(np.where(precision < 1e5, precision, 0.0))
+    data = inverse - np.diag(precision)
     meat = data * np.outer(root, root) + (inverse - data)
     return np.asarray(covariance @ meat @ covariance)

@@ -73,12 +73,11 @@ class Beta(ExponentialForm):
             matrix.trials,
             constant=0.0,
             transform=_Logit(self.resolution, exact),
-            n_components=2 if self.resolution is None else 4,
             holds_logits=exact,
         )
         if not exact and self.resolution is None:
             _refuse_boundary(matrix)
-        slope, constant = _log_complement_sums(statistics)
+        slope, constant = _log_complement_sums(statistics, censored=self.resolution is not None)
         return replace(statistics, constant=constant, slope=slope)
 
     def natural_and_base(self, eta: Array, guessing: Array | float) -> tuple[Array, Array]:
@@ -421,11 +420,11 @@ def _refuse_boundary(matrix: Any) -> None:
         )
 
 
-def _log_complement_sums(statistics: SufficientStatistics) -> tuple[float, float]:
+def _log_complement_sums(statistics: SufficientStatistics, *, censored: bool) -> tuple[float, float]:
     """Sum over observed cells of log(1 - y), and of -log y - log(1 - y)."""
     slope = constant = 0.0
     buffers = Buffers()
-    if statistics.n_components == 2 and not statistics.holds_logits and not sparse.issparse(statistics.values):
+    if not censored and not statistics.holds_logits and not sparse.issparse(statistics.values):
 
         def straight(part: slice) -> tuple[float, float]:
             y, n = statistics.stored(part)

@@ -52,7 +52,6 @@ class BetaBinomial(Likelihood):
             matrix.values,
             matrix.trials,
             constant=sum_log_choose(matrix.values, matrix.trials),
-            n_components=1,
             levels=levels,
             indicator=indicator,
         )

@@ -132,7 +132,6 @@ class SufficientStatistics:
         observed with that many.
     transform : callable
         Takes blocks of values and trials, a dtype and buffers; returns the components T_s of the block, T and n first.
-    n_components : int
     holds_logits : bool
         Whether `values` are logits of probabilities.
     constant : float
@@ -148,7 +147,6 @@ class SufficientStatistics:
     constant: float
     slope: float = 0.0
     transform: Callable[[Any, Any, Any, Buffers], tuple[Any, ...]] = field(default=_as_stored)
-    n_components: int = 2
     holds_logits: bool = False
     levels: Levels | None = None
     indicator: Any = None

@@ -121,7 +121,9 @@ def _survey(array: NDArray[Any]) -> _Survey:
     def of(rows: slice) -> tuple[bool, bool, bool]:
         part = array[rows]
         complete = True
-        if part.dtype.kind == "f" and not np.isfinite(part.sum()):  # a sum is finite only where all values are
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = part.sum()
+        if part.dtype.kind == "f" and not np.isfinite(total):  # a sum is finite only where all values are
             finite = np.isfinite(part)
             complete = bool(finite.all())
             part = part[finite]

@@ -48,7 +48,7 @@ class ResponseMatrix:
     chance : (n_items,) float64
         Probability of a correct answer by guessing; 0 where unknown.
     kind : "binary", "counts" or "probability"
-    values : (n_subjects, n_items) float32, array or scipy.sparse.csr_array
+    values : (n_subjects, n_items) float32 or, where they fit, uint8; array, memory map or scipy.sparse.csr_array
         Successes for binary and counts, the probability for probability; 0 where missing. A CSR array stores
         every observed cell, zeros too.
     trials : int, or like `values`
