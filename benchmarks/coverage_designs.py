@@ -109,6 +109,10 @@ def designs() -> list[Design]:
             for model in ("1pl", "2pl"):
                 name = f"{n_subjects} x {n_items} {model}, {seen}"
                 result.append(Design(name, "blocks", n_subjects, n_items, model=model, seen=seen))
+        for model in ("1pl", "2pl"):  # what the groups that calibrate finds are for
+            name = f"1000 x 40 {model}, {seen}, population normal"
+            options = {"population": "normal"}
+            result.append(Design(name, "blocks", 1000, 40, model=model, seen=seen, options=options))
     result += [
         Design(f"1000 x 40 {model}, routed by responses", "blocks", 1000, 40, model=model, seen="routed")
         for model in ("1pl", "2pl")

@@ -160,9 +160,11 @@ def calibrate(
     Raises
     ------
     DataError
-        Several outcomes or conditions of a benchmark (the choices are named), aggregates, fewer than two subjects.
+        Several outcomes or conditions of a benchmark (the choices are named), aggregates, fewer than two subjects or
+        three clusters, a likelihood for another kind of response.
     OptionError
-        An unknown model, likelihood, scale or item_prior; the supported ones are named.
+        An unknown model, likelihood, scale, item_prior or population, or a column to cluster by that is not there or
+        has no value; the supported ones are named.
 
     Source: Bock and Aitkin (1981) for marginal maximum likelihood; docs/mathematics.md for everything else.
     """

@@ -319,6 +319,7 @@ class _Run:
         scale = float(np.sqrt((step.se_ability**2 + (step.ability - shift) ** 2).mean()))
         if scale < DEGENERATE_SD:
             shift, scale = 0.0, 1.0
+        prior = hyper.moved(float(np.exp(items.log_a).mean()), shift, scale)
         items = replace(
             items,
             likelihood=likelihood,
@@ -327,7 +328,6 @@ class _Run:
         )
         self.start = ((step.ability - shift) / scale, step.se_ability / scale)
         self._follow(*self.start)
-        prior = hyper.moved(float(np.exp(items.log_a).mean()), shift, scale)
         if self.progress is not None:
             self.progress(self.n_passes, objective)
         return _State(items, prior, population.moved(shift, scale)), objective

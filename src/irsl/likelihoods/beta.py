@@ -77,7 +77,7 @@ class Beta(ExponentialForm):
         )
         if not exact and self.resolution is None:
             _refuse_boundary(matrix)
-        slope, constant = _log_complement_sums(statistics, censored=self.resolution is not None)
+        slope, constant = _log_complement_sums(statistics)
         return replace(statistics, constant=constant, slope=slope)
 
     def natural_and_base(self, eta: Array, guessing: Array | float) -> tuple[Array, Array]:
@@ -420,21 +420,10 @@ def _refuse_boundary(matrix: Any) -> None:
         )
 
 
-def _log_complement_sums(statistics: SufficientStatistics, *, censored: bool) -> tuple[float, float]:
+def _log_complement_sums(statistics: SufficientStatistics) -> tuple[float, float]:
     """Sum over observed cells of log(1 - y), and of -log y - log(1 - y)."""
     slope = constant = 0.0
     buffers = Buffers()
-    if not censored and not statistics.holds_logits and not sparse.issparse(statistics.values):
-
-        def straight(part: slice) -> tuple[float, float]:
-            y, n = statistics.stored(part)
-            y = np.asarray(y if isinstance(n, int) else y[n > 0], dtype=np.float32)
-            rest = np.maximum(1 - y, np.finfo(np.float32).epsneg)
-            return float(np.log(y).sum(dtype=np.float64)), float(np.log(rest, out=rest).sum(dtype=np.float64))
-
-        pieces = over_ranges(straight, statistics.shape[0], rows_of(statistics.shape[1]))
-        log_y, log_rest = (float(sum(column)) for column in zip(*pieces, strict=True))
-        return log_rest, -log_y - log_rest
     for rows in statistics.blocks():
         z, n, *ends = statistics.components(rows, np.float32, buffers)
         if ends:  # what is censored has no density, and z is 0 there
