@@ -499,7 +499,7 @@ def _means_and_falling(statistics: SufficientStatistics, ability: Array) -> tupl
         n = np.full((2, n_items), who.sum(axis=1)[:, None]) if seen is None else who @ seen.astype(np.float32)
         return n[0], sums[0], np.einsum("ij,ij->j", y, y), sums[1], n[1]
 
-    for parts in over_ranges(add, statistics.shape[0], max(1, 4_000_000 // n_items)):
+    for parts in over_ranges(add, statistics.shape[0], max(1, 1_000_000 // n_items)):
         for into, part in zip((count, total, square, covariance, centre), parts, strict=True):
             into += part
     mean: Array = np.divide(total, count, out=np.full(n_items, np.nan), where=count > 0)

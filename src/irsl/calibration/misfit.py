@@ -25,6 +25,7 @@ N_SPLITS = 6
 MIN_ITEMS = 8
 MAX_CELLS = 1_000_000  # subjects beyond are left out, evenly
 MIN_SUBJECTS = 32
+BLOCK_CELLS = 300_000  # of which a dozen tables are held at once
 
 
 def misfit_variance(statistics: SufficientStatistics, outcome: Outcome, *, seed: int = 0) -> float:
@@ -63,8 +64,9 @@ def _excess(
     functions = tuple(table * kept[:, None] for table in items.functions(nodes.points, levels))
     curves = items.likelihood.response_mean(items.eta(nodes.points), items.guessing[:, None])
     error = scale = 0.0
-    for start in range(0, subjects.size, 256):
-        rows = subjects[start : start + 256]
+    size = max(1, BLOCK_CELLS // items.n_items)
+    for start in range(0, subjects.size, size):
+        rows = subjects[start : start + size]
         log_likelihood = log_likelihood_at(statistics.components(rows), functions)
         before = outcome.step.ability[rows], outcome.step.se_ability[rows]
         expectation = integrate(nodes, log_likelihood, outcome.population.log_density(rows), before).expectation
