@@ -1,5 +1,7 @@
 """The engine against a slow plain version, and what must not change its results."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -11,7 +13,8 @@ from irsl.calibration.item_prior import no_prior
 from irsl.calibration.m_step import Items
 from irsl.calibration.population import NormalPopulation
 from irsl.calibration.quadrature import Nodes
-from irsl.likelihoods import Beta, Binomial
+from irsl.likelihoods import Beta, BetaBinomial, Binomial
+from irsl.likelihoods.statistics import Levels
 from irsl.responses.matrix import ResponseMatrix
 from matrices import as_csr, coded
 
@@ -62,6 +65,42 @@ def test_e_step_is_the_plain_integral(likelihood, kind, trials, guessing, missin
     marginal, mean = plain_marginals(y, n, items, np.linspace(-8, 8, 16001))
     np.testing.assert_allclose(step.ability, mean, atol=2e-4)
     np.testing.assert_allclose(step.log_marginal, marginal, atol=0.02)
+
+
+@pytest.mark.parametrize("likelihood", [Binomial(), BetaBinomial(0.05)])
+def test_functions_averaged_over_errors_of_the_items(likelihood):
+    """The data enter the average of the log-likelihood over an item's errors, to second order, only by the information.
+
+    Averaged over the responses as well, at any abilities: the mean of log f falls by half the information times the
+    variance of eta.
+    """
+    rng = np.random.default_rng(0)
+    items = Items(np.array([0.2]), np.array([-0.4]), np.zeros(1), likelihood)
+    factor = np.array([[0.02, 0.0], [0.01, 0.03]])
+    covariance = (factor @ factor.T)[None]
+    points, trials = np.array([-1.5, 0.0, 0.7]), 6
+    levels = None
+    if isinstance(likelihood, BetaBinomial):
+        levels = Levels(np.zeros(7, np.intp), np.array([0, 7]), np.arange(7.0), np.full(7, float(trials)))
+
+    def mean_log_likelihood(functions):
+        """Over responses drawn at the items' modes."""
+        if levels is None:
+            mean = trials * expit(items.eta(points))
+            return (mean * functions[0] + trials * functions[1])[0]
+        log_choose = np.log([math.comb(trials, k) for k in range(trials + 1)])[:, None]
+        probability = np.exp(likelihood.functions(items.eta(points), 0.0, levels)[0] + log_choose)
+        return (probability * functions[0]).sum(axis=0)
+
+    draws = rng.standard_normal((20_000, 2))
+    draws = np.concatenate([draws, -draws]) @ factor.T
+    eta = np.exp(items.log_a[0] + draws[:, :1]) * points + items.intercept[0] + draws[:, 1:]
+    exact = np.zeros(points.size)
+    for row in eta[:, None, :]:
+        exact += mean_log_likelihood(likelihood.functions(row, 0.0, levels)) / len(draws)
+    plain = mean_log_likelihood(items.functions(points, levels))
+    averaged = mean_log_likelihood(items.averaged_functions(points, levels, covariance))
+    np.testing.assert_allclose(averaged - plain, exact - plain, rtol=0.05)
 
 
 def steep(rng, n_items, likelihood):

@@ -38,7 +38,7 @@ SLOWEST = 0.99  # rate of convergence beyond which no estimate of it is believed
 QUIET, QUIET_STEPS = 5.0, 8  # so many accelerated steps below so many tolerances also end a fit that creeps
 EDGE = 0.01  # of the interval
 DEGENERATE_SD = 1e-3
-FEW_SUBJECTS = 1000  # up to here the likelihood's own parameter is estimated with the items integrated out
+FEW_SUBJECTS = 1000  # up to here what items share, and abilities, are estimated with the items integrated
 
 Progress = Callable[[int, float], None]
 
@@ -179,6 +179,7 @@ class _Run:
         self.n_passes = 0
         self.interpolation_error = np.inf
         self.start: tuple[Array, Array] | None = None
+        self.covariance: Array | None = None  # of every item's (log a, d), where the E step takes it into account
         self.last: tuple[_State, ExpectationStep] | None = None
 
     def fit(self, state: _State) -> Outcome:
@@ -228,7 +229,7 @@ class _Run:
             return self.last[1]
         while True:
             self.nodes = Nodes(*self.interval, self._node_count(state.items))
-            step = expectation_step(self.statistics, state.items, self.nodes, state.population, self.dtype, self.start)
+            step = self._pass(state, self.covariance)
             low, high = (
                 float((step.ability - 5.0 * step.se_ability).min()),
                 float((step.ability + 5.0 * step.se_ability).max()),
@@ -246,6 +247,11 @@ class _Run:
             self._set_interval(min(low, self.interval[0]), max(high, self.interval[1]))
         self.last = (state, step)
         return step
+
+    def _pass(self, state: _State, covariance: Array | None) -> ExpectationStep:
+        return expectation_step(
+            self.statistics, state.items, self.nodes, state.population, self.dtype, self.start, covariance
+        )
 
     def _follow(self, ability: Array, se_ability: Array) -> None:
         """Let the interval of the next pass fit these posteriors, where it is too short for them or much too long."""
@@ -310,10 +316,14 @@ class _Run:
         prior = state.prior
         penalty = float(prior.log_density(state.items.log_a, state.items.intercept).sum())
         objective = float(step.log_marginal.sum()) + self._constant(state) + penalty
-        items, variance = update_items(state.items, step.expected, nodes, prior, common_slope=self.common_slope)
+        items, covariance = update_items(
+            state.items, step.expected, nodes, prior, common_slope=self.common_slope, few=self.few
+        )
         likelihood = update_parameter(items, step.expected, nodes, prior, self.statistics.slope, few=self.few)
-        self.sd = np.sqrt(variance)
-        hyper = update_prior(prior, items, variance, step.expected, nodes, common_slope=self.common_slope)
+        self.sd = np.sqrt(np.stack([covariance[:, 0, 0], covariance[:, 1, 1]], axis=1))
+        if self.few and np.isfinite(prior.sd[1]) and not items.guessing.any():
+            self.covariance = covariance  # how far a curve lies under its floor nobody can tell: none with floors
+        hyper = update_prior(prior, items, covariance, step.expected, nodes, common_slope=self.common_slope)
         population = state.population.updated(step.ability, step.se_ability, step.shares)
         shift = float(step.ability.mean())
         scale = float(np.sqrt((step.se_ability**2 + (step.ability - shift) ** 2).mean()))
@@ -350,6 +360,7 @@ class _Run:
     def _outcome(self, state: _State, converged: bool, distance: float) -> Outcome:
         step = self.expect(state)
         nodes = self.nodes
+        log_marginal = step.log_marginal if self.covariance is None else self._pass(state, None).log_marginal
         message = f"converged: {distance:.1e} standard errors from the maximum after {self.n_passes} passes"
         if not converged:
             message = f"not {message}; the last iterate is kept"
@@ -361,7 +372,7 @@ class _Run:
             state.population,
             step,
             nodes,
-            float(step.log_marginal.sum() + self._constant(state)),
+            float(log_marginal.sum() + self._constant(state)),
             self.n_passes,
             converged,
             message,

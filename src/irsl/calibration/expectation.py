@@ -58,15 +58,22 @@ def expectation_step(
     population: Population,
     dtype: Any,
     start: tuple[Array, Array] | None = None,
+    covariance: Array | None = None,
 ) -> ExpectationStep:
     """Pass over the data, block by block.
+
+    With the `covariance` of every item's (log a, d), (n_items, 2, 2), the log-likelihood is averaged over their errors.
 
     Where the items' function A is eta itself, the product with T needs two columns instead of R: sums of eta over items
     are linear in ability, and the M step then needs T^T E only through its products with 1 and theta.
     """
     points = nodes.points
     n_subjects, n_items = statistics.shape
-    functions = tuple(x.astype(dtype) for x in items.functions(points, statistics.levels))
+    if covariance is None:
+        tables = items.functions(points, statistics.levels)
+    else:
+        tables = items.averaged_functions(points, statistics.levels, covariance)
+    functions = tuple(x.astype(dtype) for x in tables)
     linear = np.stack([np.ones(nodes.count), points]) if items.is_linear else None
     slope_and_intercept = np.stack([items.intercept, np.exp(items.log_a)], axis=1).astype(dtype)
     shapes = [(table.shape[0], nodes.count) for table in functions]

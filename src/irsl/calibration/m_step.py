@@ -96,6 +96,24 @@ class Items:
         parts = in_chunks(self.n_items, points.size, lambda index: self.take(index)._functions(points))
         return tuple(np.concatenate(tables) for tables in zip(*parts, strict=True))
 
+    def averaged_functions(self, points: Array, levels: Levels | None, covariance: Array) -> tuple[Array, ...]:
+        """The same, averaged over errors of (log a, d) with these covariances, (n_items, 2, 2).
+
+        To second order a log-likelihood loses half the information about eta times the variance of eta.
+        """
+        functions = list(self.functions(points, levels))
+        slope = np.exp(self.log_a)[:, None] * points
+        variance = slope**2 * covariance[:, 0, 0, None] + 2 * slope * covariance[:, 0, 1, None]
+        variance += covariance[:, 1, 1, None]
+        eta, guessing = self.eta(points), self.guessing[:, None]
+        if levels is None:
+            functions[1] = functions[1] - 0.5 * variance * self.likelihood.information(1.0, eta, guessing)
+        else:
+            own = levels.item
+            information = self.likelihood.information(levels.trials[:, None], eta[own], guessing[own])
+            functions[0] = functions[0] - 0.5 * variance[own] * information
+        return tuple(functions)
+
     def _functions(self, points: Array) -> tuple[Array, ...]:
         return self.likelihood.functions(self.eta(points), self.guessing[:, None])
 
@@ -107,18 +125,21 @@ def in_chunks(n_items: int, n_points: int, work: Callable[[Index], T]) -> list[T
 
 
 def update_items(
-    items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior, *, common_slope: bool
+    items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior, *, common_slope: bool, few: bool
 ) -> tuple[Items, Array]:
     """Raise the expected penalised log-likelihood of every item.
+
+    With `few` subjects and a prior a common slope is raised with the intercepts integrated out.
 
     Returns
     -------
     items : Items
-    variance : (n_items, 2) float64
-        Posterior variance of (log a, intercept) with the abilities' distribution taken as known.
+    covariance : (n_items, 2, 2) float64
+        Posterior covariance of (log a, intercept) with the abilities' distribution taken as known; that of the
+        intercept alone, its variance, where the slope is common.
     """
     if common_slope:
-        return _update_common_slope(items, expected, nodes, prior)
+        return _update_common_slope(items, expected, nodes, prior, few=few)
 
     def work(index: Index) -> tuple[Items, Array]:
         return _update_own_slopes(items.take(index), expected.take(index), nodes, prior.take(index))
@@ -129,7 +150,7 @@ def update_items(
 
 
 def update_prior(
-    prior: ItemPrior, items: Items, variance: Array, expected: Expected, nodes: Nodes, *, common_slope: bool
+    prior: ItemPrior, items: Items, covariance: Array, expected: Expected, nodes: Nodes, *, common_slope: bool
 ) -> ItemPrior:
     """Re-estimate the prior of the items: an EM step with every item's posterior integrated.
 
@@ -140,6 +161,7 @@ def update_prior(
     if not np.isfinite(prior.sd).any():
         return prior
     mode = np.stack([items.log_a, items.intercept], axis=1)
+    variance = np.stack([covariance[:, 0, 0], covariance[:, 1, 1]], axis=1)
     if items.guessing.any():
         # how far an item's curve lies under its floor nobody can tell; integrated, the spread would run away
         prior = prior.centred(items.log_a, items.intercept)
@@ -156,8 +178,8 @@ def update_prior(
     else:
         z2 = np.stack([x.ravel() for x in np.meshgrid(z, z, indexing="ij")], axis=1)
         log_w = np.log(np.outer(w, w)).ravel()
-        covariance = np.linalg.inv(info)
-        factor = np.asarray(np.linalg.cholesky((covariance + covariance.transpose(0, 2, 1)) / 2), dtype=np.float64)
+        inverse = np.linalg.inv(info)
+        factor = np.asarray(np.linalg.cholesky((inverse + inverse.transpose(0, 2, 1)) / 2), dtype=np.float64)
     place = mode[some][:, None, :] + z2 @ factor.transpose(0, 2, 1)  # (items, points, 2)
     place[:, :, 0] = np.clip(place[:, :, 0], *LOG_A_RANGE)
     log_weight = np.stack(
@@ -268,7 +290,7 @@ def _with_prior(items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior
 
 def _update_own_slopes(items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior) -> tuple[Items, Array]:
     """Newton steps of every item from its own 2 x 2 system, until it stands still."""
-    variance = np.empty((items.n_items, 2))
+    covariance, sd = np.empty((items.n_items, 2, 2)), np.empty((items.n_items, 2))
     moving = np.arange(items.n_items)
     part, own, its_prior = items, expected, prior
     # with a floor the likelihood is not concave: short steps can go to and fro for ever
@@ -277,8 +299,9 @@ def _update_own_slopes(items: Items, expected: Expected, nodes: Nodes, prior: It
         score, info = _with_prior(part, own, nodes, its_prior)
         step = _item_step(part.log_a, score, info)
         if count == 0:
-            variance = _variances(info)
-        length = (np.abs(step) / np.sqrt(variance[moving])).max(axis=1)
+            covariance = _inverse(info)
+            sd = np.sqrt(np.stack([covariance[:, 0, 0], covariance[:, 1, 1]], axis=1))
+        length = (np.abs(step) / sd[moving]).max(axis=1)
         far = np.flatnonzero(length > trusted)
         moved = _moved(part, step)
         if far.size:
@@ -291,16 +314,18 @@ def _update_own_slopes(items: Items, expected: Expected, nodes: Nodes, prior: It
         if keep.size == 0:
             break
         moving, part, own, its_prior = moving[keep], moved.take(keep), own.take(keep), its_prior.take(keep)
-    return items, variance
+    return items, covariance
 
 
-def _update_common_slope(items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior) -> tuple[Items, Array]:
+def _update_common_slope(
+    items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior, *, few: bool
+) -> tuple[Items, Array]:
     """Newton steps of all intercepts and one common log a: an arrowhead system."""
 
     def over_chunks(function: Callable[[Items, Expected, ItemPrior], T]) -> list[T]:
         return in_chunks(items.n_items, nodes.count, lambda i: function(items.take(i), expected.take(i), prior.take(i)))
 
-    variance = np.zeros((items.n_items, 2))
+    covariance = np.zeros((items.n_items, 2, 2))
     value: Array | None = None
     for count in range(MAX_STEPS):
         parts = over_chunks(lambda part, own, its: _with_prior(part, own, nodes, its))
@@ -308,12 +333,21 @@ def _update_common_slope(items: Items, expected: Expected, nodes: Nodes, prior: 
         d = np.maximum(info[:, 1, 1], 1e-10)
         ratio = info[:, 0, 1] / d
         schur = info[:, 0, 0].sum() - (ratio * info[:, 0, 1]).sum()
-        slope_step = (score[:, 0].sum() - (ratio * score[:, 1]).sum()) / max(schur, 1e-10)
+        pull = 0.0
+        if few and np.isfinite(prior.sd[1]) and not items.guessing.any():
+            h = 0.02
+            low, high = (
+                _log_determinants(_moved(items, np.stack([x + 0 * ratio, -x * ratio], axis=1)), expected, nodes, prior)
+                for x in (-h, h)
+            )
+            pull = -0.5 * float((high - low).sum()) / (2 * h)
+        slope_step = (score[:, 0].sum() + pull - (ratio * score[:, 1]).sum()) / max(schur, 1e-10)
         step = np.stack([np.full(d.size, slope_step), score[:, 1] / d - ratio * slope_step], axis=1)
         step = np.clip(step, -MAX_STEP, MAX_STEP)
         if count == 0:
-            variance[:, 1] = 1.0 / d
-        length = max(float((np.abs(step[:, 1]) / np.sqrt(variance[:, 1])).max()), abs(slope_step) * np.sqrt(schur))
+            covariance[:, 1, 1] = 1.0 / d
+        sd = np.sqrt(covariance[:, 1, 1])
+        length = max(float((np.abs(step[:, 1]) / sd).max()), abs(slope_step) * np.sqrt(schur))
         if length <= TRUSTED:
             items, value = _moved(items, step), None
             if length <= STANDSTILL:
@@ -332,10 +366,12 @@ def _update_common_slope(items: Items, expected: Expected, nodes: Nodes, prior: 
             )
             gain = float((new - value).sum())
             promised = 0.5**halving * float((score * step).sum())
+            # the integrated part is small and smooth: its slope is taken as constant over a step
+            gain, promised = (x + 0.5**halving * pull * float(step[0, 0]) for x in (gain, promised))
             if gain >= SUFFICIENT_GAIN * promised - ROUNDING * np.abs(value).sum():
                 items, value = _mended(items, moved, value, new, expected, nodes, prior)
                 break
-    return items, variance
+    return items, covariance
 
 
 def _mended(
@@ -379,9 +415,12 @@ def _item_step(log_a: Array, score: Array, info: Array) -> Array:
     return np.asarray(step / np.maximum(longest, 1.0))
 
 
-def _variances(info: Array) -> Array:
+def _inverse(info: Array) -> Array:
     det = np.maximum(info[:, 0, 0] * info[:, 1, 1] - info[:, 0, 1] ** 2, 1e-12)
-    return np.stack([info[:, 1, 1] / det, info[:, 0, 0] / det], axis=1)
+    return np.asarray(
+        np.stack([info[:, 1, 1], -info[:, 0, 1], -info[:, 0, 1], info[:, 0, 0]]).T.reshape(-1, 2, 2)
+        / det[:, None, None]
+    )
 
 
 def _moved(items: Items, step: Array) -> Items:
