@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from irsl.adaptive import replay
     from irsl.calibration import Calibration, ItemBank, calibrate
     from irsl.errors import DataError, IrslError
-    from irsl.laws import decision_accuracy, total_variation, training_flops
+    from irsl.laws import SamplingLaw, decision_accuracy, sampling_law, total_variation, training_flops
+    from irsl.laws.pass_at_k import pass_at_k
     from irsl.readers import read
     from irsl.responses import Responses
 
@@ -24,12 +25,15 @@ _HOME = {
     "IrslError": "irsl.errors",
     "ItemBank": "irsl.calibration",
     "Responses": "irsl.responses",
+    "SamplingLaw": "irsl.laws",
     "calibrate": "irsl.calibration",
     "decision_accuracy": "irsl.laws",
     "information": "irsl.ability",
     "measure": "irsl.ability",
+    "pass_at_k": "irsl.laws.pass_at_k",
     "read": "irsl.readers",
     "replay": "irsl.adaptive",
+    "sampling_law": "irsl.laws",
     "total_variation": "irsl.laws",
     "training_flops": "irsl.laws",
 }
@@ -40,14 +44,17 @@ __all__ = [
     "IrslError",
     "ItemBank",
     "Responses",
+    "SamplingLaw",
     "__version__",
     "calibrate",
     "decision_accuracy",
     "information",
     "ladder",
     "measure",
+    "pass_at_k",
     "read",
     "replay",
+    "sampling_law",
     "total_variation",
     "training_flops",
 ]

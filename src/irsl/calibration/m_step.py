@@ -13,7 +13,7 @@ from irsl.calibration.item_prior import ItemPrior
 from irsl.calibration.parameters import ItemParameters
 from irsl.calibration.quadrature import Nodes
 from irsl.likelihoods import Likelihood
-from irsl.likelihoods.base import Array
+from irsl.likelihoods.base import Array, logistic_slope
 from irsl.likelihoods.statistics import Expected, Levels
 from irsl.threads import over_ranges
 
@@ -109,8 +109,11 @@ class Items:
         if levels is None:
             functions[1] = functions[1] - 0.5 * variance * self.likelihood.information(1.0, eta, guessing)
         else:
-            own = levels.item
-            information = self.likelihood.information(levels.trials[:, None], eta[own], guessing[own])
+            # what mean and variance tell of eta: a likelihood that is no exponential family has no such sum at hand
+            own, likelihood = levels.item, self.likelihood
+            mean = likelihood.response_mean(eta, guessing)[own]
+            spread = likelihood.response_variance(mean, levels.trials[:, None])
+            information = logistic_slope(eta, guessing)[own] ** 2 / spread
             functions[0] = functions[0] - 0.5 * variance[own] * information
         return tuple(functions)
 

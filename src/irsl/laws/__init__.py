@@ -1,7 +1,17 @@
-"""How ability grows: laws over pre-training compute, forecasts, and decisions between recipes."""
+"""Laws over pre-training compute and over the number of samples; forecasts, and decisions between recipes."""
 
 from irsl.laws.compute import training_flops
 from irsl.laws.decisions import decision_accuracy, total_variation
+from irsl.laws.sampling import SamplingLaw, sampling_law
 from irsl.laws.trend import Forecast, Trend, fit_trends
 
-__all__ = ["Forecast", "Trend", "decision_accuracy", "fit_trends", "total_variation", "training_flops"]
+__all__ = [
+    "Forecast",
+    "SamplingLaw",
+    "Trend",
+    "decision_accuracy",
+    "fit_trends",
+    "sampling_law",
+    "total_variation",
+    "training_flops",
+]

@@ -1,0 +1,516 @@
+"""The item-response law of repeated sampling: pass@k of every subject, beyond the samples that were bought.
+
+pass@k of a benchmark is the mean over its items of 1 - (1 - p)^k. Items that were sampled enter by their counts, items
+of the bank that were not by what the ability of the subject says of them; the rates' spread about the items' curves and
+the share of items that a subject never solves are estimated with it (`rates.py`), from all subjects together where
+there are several. docs/mathematics.md, section 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from scipy.special import expit, log_expit, logsumexp
+
+from irsl.calibration import calibrate
+from irsl.calibration.bank import ItemBank
+from irsl.errors import DataError, OptionError
+from irsl.laws import rates
+from irsl.laws.pass_at_k import posterior_mean
+from irsl.laws.rates import Cells, Evidence
+from irsl.laws.stopping import Stopping, stopping_rule
+from irsl.likelihoods.base import Array
+from irsl.responses import Responses
+from irsl.threads import ours_alone
+
+ABILITY_SD = 2.0  # prior on the bank's scale; wide, because a new subject need not resemble those of the calibration
+LOGIT_SD = 5.0  # prior of the typical logit where nothing is known of the items
+MIN_SUBJECTS = 3  # with which items can be calibrated
+PASSES = 500
+SETTLED = 1e-6
+DRAWS = 200
+BELIEVED = 0.5
+PRIOR_SUBJECTS = 0.3  # that the distribution of the atoms before any data counts for
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class SubjectRates:
+    """What is known of the rates of one subject on the items of one scale.
+
+    Attributes
+    ----------
+    subject : str
+    cells : Cells
+        On the items of the law, in their order.
+    usual : (n_benchmarks, n_logits) float64
+        Posterior density of the rate of an item of each benchmark, added over its items, without the precise cells.
+    precise : (n_items,) bool
+        Cells whose counts are so informative that nothing else matters.
+    logit : (n_draws, n_items) float32
+        Joint posterior draws of the rates' logits; -inf where an item is never solved.
+    ability : (n_draws,) float64
+        On the bank's scale; NaN in draws for which the bank's items play no part.
+    share_unsolvable : (n_draws,) float64
+        Of all the items a subject could meet.
+    tail_index : (n_draws,) float64
+        Exponent of the density of rates near 0; infinite in draws without a power law.
+    bank_weight : float
+        Posterior probability that the bank's difficulties help to predict the subject.
+    horizon : float
+        Largest k that the samples can say anything of: the number of the subject's own or, where its items are known
+        from others, of the most sampled subject.
+    """
+
+    subject: str
+    cells: Cells
+    usual: Array
+    precise: NDArray[np.bool_]
+    logit: NDArray[np.float32]
+    ability: Array
+    share_unsolvable: Array
+    tail_index: Array
+    bank_weight: float
+    horizon: float
+
+
+@dataclass(frozen=True)
+class SamplingLaw:
+    """Laws of all subjects on one scale.
+
+    Attributes
+    ----------
+    items : polars.DataFrame
+        item, benchmark, and slope and intercept of its curve.
+    level : float
+        Of all intervals.
+    laws : tuple of SubjectRates
+    prior : (n_atoms,) float64
+        Distribution over subjects of the rates' kind, spread and share that are never solved, with the bank's items,
+        then without.
+    stopping : Stopping
+        Whether the numbers of samples depend on what was sampled.
+    """
+
+    items: pl.DataFrame
+    level: float
+    laws: tuple[SubjectRates, ...]
+    prior: Array
+    stopping: Stopping
+    most_samples: float = 0.0  # of any subject that the prior was learned from
+    seed: int = 0
+    has_bank: bool = True
+
+    @property
+    def subjects(self) -> pl.DataFrame:
+        """A row per subject: ability, share_unsolvable and tail_index with intervals, bank_weight, horizon, counts."""
+        tail = (1.0 - self.level) / 2.0
+        rows = []
+        for law in self.laws:
+            row: dict[str, object] = {"subject": law.subject}
+            for name, draws in (
+                ("ability", law.ability[np.isfinite(law.ability)]),
+                ("share_unsolvable", law.share_unsolvable),
+                ("tail_index", law.tail_index),
+            ):
+                row[name] = float(np.median(draws)) if draws.size else None
+                low, high = np.quantile(draws, [tail, 1 - tail], method="nearest") if draws.size else (None, None)
+                row |= {f"{name}_lower": low, f"{name}_upper": high}
+            sampled = law.cells.n_samples > 0
+            row |= {
+                "p_power_law": float(np.isfinite(law.tail_index).mean()),
+                "bank_weight": law.bank_weight,
+                "n_items": sampled.size,
+                "n_items_sampled": int(sampled.sum()),
+                "n_samples": int(law.cells.n_samples.sum()),
+                "horizon": law.horizon,
+            }
+            rows.append(row)
+        return pl.DataFrame(rows)
+
+    def curve(self, k: ArrayLike) -> pl.DataFrame:
+        """pass@k of every subject on every benchmark.
+
+        Parameters
+        ----------
+        k : (K,) whole numbers, at least 1
+
+        Returns
+        -------
+        polars.DataFrame
+            subject, benchmark, k, pass_at_k (posterior mean, null beyond the horizon), pass_at_k_lower,
+            pass_at_k_upper, identified. Beyond the horizon nothing in the data tells an unsolvable item from a rare
+            success: the answer is then the bound alone, from the lower end at the horizon to 1.
+        """
+        ks = _whole_numbers(k)
+        return pl.concat([frame for law in self.laws for frame in self._curves(law, ks)])
+
+    def predict(self, ability: float, se: float, k: ArrayLike, *, benchmark: str | None = None) -> pl.DataFrame:
+        """pass@k of a subject of which only the ability is known, as a law over compute forecasts it.
+
+        Parameters
+        ----------
+        ability, se : float
+            Mean and standard deviation of a normal distribution on the bank's scale.
+        k : (K,) whole numbers
+        benchmark : str, optional
+            Default: all of the law's.
+
+        Returns
+        -------
+        polars.DataFrame
+            benchmark, k, pass_at_k, pass_at_k_lower, pass_at_k_upper.
+        """
+        if not self.has_bank:
+            raise DataError("a law without an item bank has no ability to predict from")
+        ks = _whole_numbers(k)
+        n_items = self.items.height
+        none = np.zeros(n_items)
+        cells = Cells(none, none, self.items["slope"].to_numpy(), self.items["intercept"].to_numpy())
+        rng = np.random.default_rng(self.seed)
+        half = self.prior[: self.prior.size // 2]
+        atoms = _systematic(half / half.sum(), DRAWS, rng)
+        spread, share = np.unravel_index(rng.permutation(atoms), (rates.N_SPREADS, rates.SHARES.size))
+        usual, logit = _drawn(
+            cells, _Draws(np.zeros(DRAWS, bool), spread, share, rng.normal(ability, se, DRAWS)), self._member(), rng
+        )
+        law = SubjectRates("", cells, usual, np.zeros(n_items, bool), logit, none, none, none, 1.0, np.inf)
+        frames = [f for f in self._curves(law, ks) if benchmark in (None, f["benchmark"][0])]
+        if not frames:
+            raise DataError(f"the law has no benchmark {benchmark!r}; it has {self._benchmarks()}")
+        return pl.concat(frames).drop("subject", "identified")
+
+    def place(self, responses: Responses) -> SamplingLaw:
+        """Laws of other subjects on the same items, with what these subjects' rates are like as prior.
+
+        Raises
+        ------
+        DataError
+            No item in common.
+        """
+        return _fitted(_counts(responses, self.items), self.items, self, None)
+
+    def _benchmarks(self) -> list[str]:
+        return self.items["benchmark"].unique(maintain_order=True).to_list()
+
+    def _member(self) -> Array:
+        """(n_benchmarks, n_items) whether an item belongs to a benchmark."""
+        names = self.items["benchmark"].to_numpy()
+        return np.asarray(np.array(self._benchmarks())[:, None] == names, dtype=np.float64)
+
+    def _curves(self, law: SubjectRates, k: Array) -> Iterable[pl.DataFrame]:
+        tail = (1.0 - self.level) / 2.0
+        member = self._member()
+        at = np.minimum(k, law.horizon)
+        fails = np.exp(log_expit(-rates.LOGITS)[:, None] * at)  # (n_logits, K)
+        total = law.usual @ (1.0 - fails)
+        if law.precise.any():
+            n, c = law.cells.n_samples[law.precise], law.cells.n_correct[law.precise]
+            total = total + member[:, law.precise] @ posterior_mean(n[:, None], c[:, None], at)
+        size = member.sum(axis=1)
+        log_fail = log_expit(-law.logit.astype(np.float64))
+        known = k <= law.horizon
+        for index, name in enumerate(self._benchmarks()):
+            own = member[index] > 0
+            draws = np.stack([1.0 - np.exp(log_fail[:, own] * x).mean(axis=1) for x in at], axis=1)
+            low, high = np.quantile(draws, [tail, 1.0 - tail], axis=0)
+            mean = total[index] / size[index]
+            yield pl.DataFrame(
+                {
+                    "subject": law.subject,
+                    "benchmark": name,
+                    "k": k,
+                    "pass_at_k": np.where(known, mean, np.nan),
+                    "pass_at_k_lower": np.minimum(low, mean),
+                    "pass_at_k_upper": np.where(known, np.maximum(high, mean), 1.0),
+                    "identified": known,
+                }
+            ).with_columns(pl.col("k").cast(pl.Int64), pl.col("pass_at_k").fill_nan(None))
+
+
+def sampling_law(
+    responses: Responses,
+    bank: ItemBank | None = None,
+    *,
+    benchmark: str | Sequence[str] | None = None,
+    level: float = 0.9,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> SamplingLaw:
+    """Fit the law of repeated sampling to counts of correct samples.
+
+    Parameters
+    ----------
+    responses : Responses
+        Counts, or binary trials, of one scale: one benchmark, or several that the bank has on one scale.
+    bank : ItemBank, optional
+        Difficulties and discriminations of the items; pass@k is then that of all its items, sampled or not. Left out,
+        the items are calibrated on the responses where there are at least three subjects; with fewer nothing is known
+        of the items but their counts.
+    benchmark : str or list of str, optional
+        As `responses.select`.
+    level : float
+        Of the intervals.
+    seed : int
+        Of the posterior draws that the intervals come from.
+    progress : callable, optional
+        Called as progress(n_subjects_done, n_subjects).
+
+    Returns
+    -------
+    SamplingLaw
+
+    Raises
+    ------
+    DataError
+        Responses that are not counts or trials, several scales, no item in the bank, floors (guessing) in the bank.
+    OptionError
+        A level outside (0, 1).
+    """
+    if not 0.0 < level < 1.0:
+        raise OptionError(f"level must lie in (0, 1); found {level}")
+    if benchmark is not None:
+        responses = responses.select(benchmark=benchmark)
+    there = responses.outcomes["benchmark"].unique(maintain_order=True).to_list()
+    n_subjects = responses.subjects.height
+    if bank is None and len(there) > 1:
+        raise DataError(f"a law is of one scale; choose a benchmark of {there}, or give a bank that joins them")
+    if bank is None and n_subjects >= MIN_SUBJECTS:
+        bank = calibrate(responses).bank
+    if bank is None:
+        matrix = responses.to_matrix()
+        items = pl.DataFrame({"item": matrix.items.astype(str), "benchmark": matrix.benchmarks.astype(str)})
+        items = items.with_columns(slope=pl.lit(1.0), intercept=pl.lit(0.0))
+    else:
+        items = _curves_of(bank, there)
+    blank = SamplingLaw(items, level, (), np.empty(0), Stopping.none(), seed, bank is not None)
+    return _fitted(_counts(responses, items), items, blank, progress)
+
+
+def _curves_of(bank: ItemBank, benchmarks: list[str]) -> pl.DataFrame:
+    """Items of the scale that the benchmarks are on, with slope and intercept of their curves."""
+    known = [b for b in benchmarks if b in bank.benchmarks]
+    if not known:
+        raise DataError(f"no benchmark of the responses {benchmarks} is in the bank, which has {bank.benchmarks}")
+    scales = {bank.scale_of(b).scale: bank.scale_of(b) for b in known}
+    if len(scales) > 1:
+        raise DataError(f"a law is of one scale; the bank has {known} on the scales {list(scales)}")
+    scale = next(iter(scales.values()))
+    part = bank.select(benchmark=[b for b in scale.benchmarks if b in bank.benchmarks])
+    parameters = part.parameters()
+    if parameters.guessing.any():
+        raise DataError("a law of repeated sampling takes no floors: calibrate with model='2pl' or '1pl'")
+    return part.items.select(
+        "item",
+        "benchmark",
+        slope=pl.Series(parameters.discrimination),
+        intercept=pl.Series(-parameters.discrimination * parameters.difficulty),
+    )
+
+
+@dataclass(frozen=True)
+class _Counts:
+    subjects: list[str]
+    n_samples: Array
+    n_correct: Array
+
+
+def _counts(responses: Responses, items: pl.DataFrame) -> _Counts:
+    """(n_subjects, n_items) counts on the law's items; every subject must have some."""
+    matrix = responses.to_matrix(items=items["item"].to_list())
+    if matrix.kind == "probability":
+        raise DataError("a law of repeated sampling needs counts of correct samples; these are probabilities")
+
+    def dense(array: Any) -> Array:
+        whole = array.toarray() if sparse.issparse(array) else array
+        return np.asarray(np.broadcast_to(np.asarray(whole, dtype=np.float64), (matrix.n_subjects, matrix.n_items)))
+
+    n, k = dense(matrix.trials), dense(matrix.values)
+    empty = np.flatnonzero(n.sum(axis=1) == 0)
+    if empty.size == matrix.n_subjects:
+        raise DataError("no item of the responses is known to the law")
+    if empty.size:
+        raise DataError(
+            f"{empty.size} subjects have no samples of the law's items (first: {matrix.subjects[empty[0]]!r})"
+        )
+    return _Counts([str(s) for s in matrix.subjects], n, k)
+
+
+def _fitted(counts: _Counts, items: pl.DataFrame, law: SamplingLaw, progress: Progress | None) -> SamplingLaw:
+    """Weigh every subject's grids, learn from all subjects what rates are like, and draw."""
+    slope, intercept = items["slope"].to_numpy(), items["intercept"].to_numpy()
+    subjects = [Cells(n, k, slope, intercept) for n, k in zip(counts.n_samples, counts.n_correct, strict=True)]
+    found: list[tuple[Evidence, ...]] = []
+    with ours_alone():
+        for index, cells in enumerate(subjects):
+            with_bank = (rates.evidence(cells, 0.0, ABILITY_SD),) if law.has_bank else ()
+            found.append((*with_bank, rates.evidence(cells.flat(), 0.0, LOGIT_SD)))
+            if progress is not None:
+                progress(index, 2 * len(subjects))
+        log_marginal = np.array([np.concatenate([e.log_marginal.ravel() for e in own]) for own in found])
+        if law.prior.size:
+            prior, priors = law.prior, np.broadcast_to(law.prior, log_marginal.shape)
+        else:
+            prior, priors = _shared(log_marginal)
+        most = max(law.most_samples, float(counts.n_samples.sum(axis=1).max()))
+        stopping = stopping_rule(counts.n_samples, counts.n_correct)
+        law = replace(law, prior=prior, stopping=stopping, most_samples=most)
+        done = []
+        for index, cells in enumerate(subjects):
+            rng = np.random.default_rng([law.seed, index])
+            done.append(
+                _placed(
+                    counts.subjects[index], cells, found[index], log_marginal[index] + np.log(priors[index]), law, rng
+                )
+            )
+            if progress is not None:
+                progress(len(subjects) + index + 1, 2 * len(subjects))
+    return replace(law, laws=tuple(done))
+
+
+def _shared(log_marginal: Array) -> tuple[Array, Array]:
+    """Distribution of the atoms over subjects, by EM, every subject weighed by what the others say.
+
+    Weighed by a distribution that it helped to find a subject would count twice; one subject alone has
+    that from before any data, uniform but for half of it on no unsolvable items.
+
+    Returns
+    -------
+    shared : (n_atoms,) float64
+        For subjects that are none of these.
+    own : (n_subjects, n_atoms) float64
+        For each of these.
+    """
+    n_subjects, n_atoms = log_marginal.shape
+    base = np.tile(rates.SHARE_PRIOR, n_atoms // rates.SHARE_PRIOR.size)
+    base = PRIOR_SUBJECTS * base / base.sum()
+    likelihood = np.exp(log_marginal - log_marginal.max(axis=1, keepdims=True))
+    share = np.tile(base / PRIOR_SUBJECTS, (n_subjects, 1))
+    for _ in range(PASSES):
+        others = share.sum(axis=0) - share + base
+        new = likelihood * others
+        new /= new.sum(axis=1, keepdims=True)
+        settled = np.abs(new - share).max() < SETTLED
+        share = new
+        if settled:
+            break
+    own = (share.sum(axis=0) - share + base) / (n_subjects - 1 + PRIOR_SUBJECTS)
+    return (share.sum(axis=0) + base) / (n_subjects + PRIOR_SUBJECTS), own
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """Draws of what a subject's rates depend on; `flat` ones take nothing from the items."""
+
+    flat: NDArray[np.bool_]
+    spread: NDArray[np.intp]
+    share: NDArray[np.intp]
+    ability: Array
+
+
+def _placed(
+    subject: str,
+    cells: Cells,
+    own: tuple[Evidence, ...],
+    log_weight: Array,
+    law: SamplingLaw,
+    rng: np.random.Generator,
+) -> SubjectRates:
+    weight = np.exp(log_weight - logsumexp(log_weight))
+    shape = (len(own), rates.N_SPREADS, rates.SHARES.size)
+    atoms = np.unravel_index(_systematic(weight, DRAWS, rng), shape)
+    which, spread, share = (np.asarray(part) for part in atoms)
+    ability = np.empty(DRAWS)
+    for index, evidence in enumerate(own):
+        rows = np.flatnonzero(which == index)
+        at, u = evidence.ability[spread[rows]], rng.random((rows.size, 1))
+        mass = np.exp(evidence.log_weight[spread[rows], share[rows]])
+        place = (mass.cumsum(axis=1) / mass.sum(axis=1, keepdims=True) < u).sum(axis=1)
+        step = at[:, 1] - at[:, 0]
+        ability[rows] = at[np.arange(rows.size), place] + step * (rng.random(rows.size) - 0.5)
+    flat = which == len(own) - 1
+    draws = _Draws(flat, spread, share, ability)
+    n, k = cells.n_samples, cells.n_correct
+    precise = k * (1.0 - k / np.maximum(n, 1.0)) > rates.SHARP
+    member = law._member()
+    usual, logit = _drawn(cells, draws, member * ~precise, rng)
+    if precise.any():
+        p = rng.beta(k[precise] + 0.5, (n - k)[precise] + 0.5, (DRAWS, int(precise.sum())))
+        logit[:, precise] = np.log(p) - np.log1p(-p)
+    bank_weight = float(weight.reshape(shape)[: len(own) - 1].sum())
+    alpha = rates.BETA_SPREADS[np.minimum(spread, rates.BETA_SPREADS.size - 1)]
+    eta = np.where(flat[:, None], ability[:, None], cells.slope * ability[:, None] + cells.intercept)
+    tail_index = alpha * expit(eta).min(axis=1)
+    return SubjectRates(
+        subject,
+        cells,
+        usual,
+        precise,
+        logit,
+        np.where(flat, np.nan, ability),
+        rates.SHARES[share],
+        np.where(spread < rates.BETA_SPREADS.size, np.where(share > 0, np.inf, tail_index), np.inf),
+        bank_weight,
+        law.most_samples if bank_weight > BELIEVED else float(n.sum()),
+    )
+
+
+def _drawn(cells: Cells, draws: _Draws, member: Array, rng: np.random.Generator) -> tuple[Array, NDArray[np.float32]]:
+    """Posterior density of rates added over the items of every benchmark, and draws of every item's rate.
+
+    Parameters
+    ----------
+    member : (n_benchmarks, n_items) float64
+        How often an item counts.
+
+    Returns
+    -------
+    usual : (n_benchmarks, n_logits)
+    logit : (n_draws, n_items)
+    """
+    n_draws, n_items = draws.ability.size, cells.slope.size
+    usual = np.zeros((member.shape[0], rates.LOGITS.size))
+    logit = np.empty((n_draws, n_items), np.float32)
+    flat = cells.flat()
+    pairs, pair = np.unique(np.stack([cells.n_samples, cells.n_correct]), axis=1, return_inverse=True)
+    tables: dict[int, Array] = {}
+    for index in range(n_draws):
+        own = flat if draws.flat[index] else cells
+        spread, ability = int(draws.spread[index]), float(draws.ability[index])
+        weight = rates.weights(own, spread, ability)
+        share = float(rates.SHARES[draws.share[index]])
+        never = np.zeros(n_items)
+        if share > 0:
+            if spread not in tables:
+                tables[spread] = rates.log_marginal_table(*pairs, spread=spread)
+            never = rates.never_solved(own, tables[spread], pair.ravel(), share, ability)
+        usual += (member * (1.0 - never)) @ weight
+        place = (weight.cumsum(axis=1) < rng.random((n_items, 1))).sum(axis=1)
+        within = rates.STEP * (rng.random(n_items) - 0.5)
+        logit[index] = rates.LOGITS[np.minimum(place, rates.LOGITS.size - 1)] + within
+        logit[index, rng.random(n_items) < never] = -np.inf
+    return usual / n_draws, logit
+
+
+def _systematic(weight: Array, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """N draws from a discrete distribution, evenly spaced in its cumulative sum."""
+    at = (np.arange(n) + rng.random()) / n
+    drawn = np.searchsorted(weight.cumsum() / weight.sum(), at)
+    return np.asarray(rng.permutation(np.minimum(drawn, weight.size - 1)), dtype=np.intp)
+
+
+def _whole_numbers(k: ArrayLike) -> Array:
+    values = np.atleast_1d(np.asarray(k, dtype=np.float64))
+    bad = (values < 1) | (values != np.round(values))
+    if values.ndim != 1 or bad.any():
+        raise OptionError(
+            f"k must be whole numbers of at least 1; found {values[bad][0] if bad.any() else values.shape}"
+        )
+    return values
