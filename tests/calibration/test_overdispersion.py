@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 import irsl
 from irsl.calibration.m_step import Items
@@ -106,3 +107,16 @@ def test_a_saved_bank_measures_with_its_overdispersion(tmp_path):
     # the variance of a count is 1 + 19 rho = 2.9 times the binomial's
     ratio = (measured["se_ability"] / plain["se_ability"]).median()
     assert 1.3 < ratio < 1.75
+
+
+def test_items_far_from_every_ability_are_calibrated():
+    """Curves that reach 0 and 1 to the last bit at the ends of the ability range must not end the fit."""
+    rng = np.random.default_rng(0)
+    theta, b = rng.normal(size=20), np.concatenate([rng.normal(size=25), [-9.0, 9.0]])
+    a = np.concatenate([rng.lognormal(1.0, 0.5, 25), [8.0, 8.0]])
+    p = expit(a * (theta[:, None] - b))
+    p = rng.beta(np.maximum(2 * p, 1e-6), np.maximum(2 * (1 - p), 1e-6))
+    k = rng.binomial(400, p).astype(float)
+    fit = irsl.calibrate(irsl.Responses.from_matrix(k, n_samples=np.full(k.shape, 400.0)), likelihood="beta_binomial")
+    assert fit.converged
+    assert np.isfinite(fit.bank.items["difficulty"].to_numpy()).all()

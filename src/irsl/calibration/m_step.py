@@ -29,6 +29,7 @@ SAFE_SHARE = 0.05  # of the expected information, and of a determinant: below it
 LOG_A_RANGE = (-4.0, 3.0)  # reached by items that do not depend on ability, or jump with it
 INTERCEPT_LIMIT = 25.0  # logits; reached only without a prior, by items that all or none solved
 INTEGRATED_ITEMS = 512
+NEAR_END = 1e-12  # of a curve to 0 or 1, where nothing is left to learn
 INTEGRATION_POINTS = 5
 CHUNK_CELLS = 60_000  # items x nodes worked on at once by a thread, so that tables stay in its cache
 
@@ -111,7 +112,7 @@ class Items:
         else:
             # what mean and variance tell of eta: a likelihood that is no exponential family has no such sum at hand
             own, likelihood = levels.item, self.likelihood
-            mean = likelihood.response_mean(eta, guessing)[own]
+            mean = np.clip(likelihood.response_mean(eta, guessing), NEAR_END, 1.0 - NEAR_END)[own]
             spread = likelihood.response_variance(mean, levels.trials[:, None])
             information = logistic_slope(eta, guessing)[own] ** 2 / spread
             functions[0] = functions[0] - 0.5 * variance[own] * information
