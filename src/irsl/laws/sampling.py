@@ -22,7 +22,7 @@ from irsl.calibration import calibrate
 from irsl.calibration.bank import ItemBank
 from irsl.errors import DataError, OptionError
 from irsl.laws import rates
-from irsl.laws.pass_at_k import posterior_mean
+from irsl.laws.pass_at_k import dataset_pass_at_k, posterior_mean
 from irsl.laws.rates import Cells, Evidence
 from irsl.laws.stopping import Stopping, stopping_rule
 from irsl.likelihoods.base import Array
@@ -36,6 +36,9 @@ PASSES = 500
 SETTLED = 1e-6
 DRAWS = 200
 BELIEVED = 0.5
+BACKTESTS, MIN_BACKTESTS = 16, 6  # subjects
+MIN_HIDDEN = 5  # items
+SMALLEST_VARIANCE = 1e-8
 PRIOR_SUBJECTS = 0.3  # that the distribution of the atoms before any data counts for
 
 Progress = Callable[[int, int], None]
@@ -97,6 +100,13 @@ class SamplingLaw:
         then without.
     stopping : Stopping
         Whether the numbers of samples depend on what was sampled.
+    most_samples : float
+        Of any subject that the prior was learned from.
+    inflation : float
+        Factor on the spread of what is predicted for items that a subject was not sampled on, from a backtest: subjects
+        differ from the items' curves on many items at a time.
+    seed : int
+    has_bank : bool
     """
 
     items: pl.DataFrame
@@ -104,7 +114,8 @@ class SamplingLaw:
     laws: tuple[SubjectRates, ...]
     prior: Array
     stopping: Stopping
-    most_samples: float = 0.0  # of any subject that the prior was learned from
+    most_samples: float = 0.0
+    inflation: float = 1.0
     seed: int = 0
     has_bank: bool = True
 
@@ -219,7 +230,7 @@ class SamplingLaw:
         known = k <= law.horizon
         for index, name in enumerate(self._benchmarks()):
             own = member[index] > 0
-            draws = np.stack([1.0 - np.exp(log_fail[:, own] * x).mean(axis=1) for x in at], axis=1)
+            draws = self._of_items(log_fail[:, own], law.cells.n_samples[own] > 0, at)
             low, high = np.quantile(draws, [tail, 1.0 - tail], axis=0)
             mean = total[index] / size[index]
             yield pl.DataFrame(
@@ -233,6 +244,16 @@ class SamplingLaw:
                     "identified": known,
                 }
             ).with_columns(pl.col("k").cast(pl.Int64), pl.col("pass_at_k").fill_nan(None))
+
+    def _of_items(self, log_fail: Array, sampled: NDArray[np.bool_], k: Array) -> Array:
+        """(n_draws, K) draws of pass@k over some items, those without samples spread by the backtest's factor."""
+        total = np.zeros((log_fail.shape[0], k.size))
+        for part, factor in ((sampled, 1.0), (~sampled, self.inflation)):
+            if part.any():
+                own = np.stack([part.sum() - np.exp(log_fail[:, part] * x).sum(axis=1) for x in k], axis=1)
+                mean = own.mean(axis=0)
+                total += np.clip(mean + factor * (own - mean), 0.0, part.sum())
+        return total / sampled.size
 
 
 def sampling_law(
@@ -372,7 +393,40 @@ def _fitted(counts: _Counts, items: pl.DataFrame, law: SamplingLaw, progress: Pr
             )
             if progress is not None:
                 progress(len(subjects) + index + 1, 2 * len(subjects))
+        if law.has_bank and (counts.n_samples == 0).any() and law.inflation == 1.0:
+            law = replace(law, inflation=_backtest(law, law.laws or tuple(done)))
     return replace(law, laws=tuple(done))
+
+
+def _backtest(law: SamplingLaw, known: tuple[SubjectRates, ...]) -> float:
+    """How much farther off than claimed the law is on items that were hidden from it, at least 1.
+
+    Half of the items of up to `BACKTESTS` subjects are hidden, and pass@k of those predicted from the other half;
+    errors count without what the hidden counts are themselves uncertain by.
+    """
+    usable = [own for own in known if (own.cells.n_samples > 0).sum() >= MIN_HIDDEN * 2]
+    if len(usable) < MIN_BACKTESTS:
+        return 1.0
+    rng = np.random.default_rng(law.seed)
+    ratios = []
+    for own in [usable[i] for i in rng.permutation(len(usable))[:BACKTESTS]]:
+        n, c = own.cells.n_samples, own.cells.n_correct
+        asked = np.flatnonzero(n > 0)
+        hidden = rng.permutation(asked)[: asked.size // 2]
+        seen = np.ones(n.size)
+        seen[hidden] = 0.0
+        cells = replace(own.cells, n_samples=n * seen, n_correct=c * seen)
+        found = rates.evidence(cells, 0.0, ABILITY_SD), rates.evidence(cells.flat(), 0.0, LOGIT_SD)
+        weight = np.concatenate([e.log_marginal.ravel() for e in found]) + np.log(law.prior)
+        placed = _placed("", cells, found, weight, law, rng)
+        k = np.unique(np.round([1.0, np.sqrt(n[hidden].min()), max(1.0, n[hidden].min() - 1.0)]))
+        truth = dataset_pass_at_k(n[hidden], c[hidden], k)
+        draws = 1.0 - np.exp(log_expit(-placed.logit[:, hidden].astype(np.float64))[:, :, None] * k).mean(axis=1)
+        error = draws.mean(axis=0) - truth["pass_at_k"].to_numpy()
+        noise = truth["se_samples"].fill_null(0.0).to_numpy()
+        spread = np.maximum(draws.var(axis=0), SMALLEST_VARIANCE)
+        ratios.append(np.nanmean((error**2 - noise**2) / spread))
+    return float(np.sqrt(max(1.0, np.mean(ratios))))
 
 
 def _shared(log_marginal: Array) -> tuple[Array, Array]:
@@ -490,7 +544,7 @@ def _drawn(cells: Cells, draws: _Draws, member: Array, rng: np.random.Generator)
         if share > 0:
             if spread not in tables:
                 tables[spread] = rates.log_marginal_table(*pairs, spread=spread)
-            never = rates.never_solved(own, tables[spread], pair.ravel(), share, ability)
+            never = rates.never_solved(own, tables[spread], pair.ravel(), spread, share, ability)
         usual += (member * (1.0 - never)) @ weight
         place = (weight.cumsum(axis=1) < rng.random((n_items, 1))).sum(axis=1)
         within = rates.STEP * (rng.random(n_items) - 0.5)
