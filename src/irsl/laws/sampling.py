@@ -311,7 +311,9 @@ def sampling_law(
         items = items.with_columns(slope=pl.lit(1.0), intercept=pl.lit(0.0))
     else:
         items = _curves_of(bank, there)
-    blank = SamplingLaw(items, level, (), np.empty(0), Stopping.none(), seed, bank is not None)
+    blank = SamplingLaw(
+        items, level, laws=(), prior=np.empty(0), stopping=Stopping.none(), seed=seed, has_bank=bank is not None
+    )
     return _fitted(_counts(responses, items), items, blank, progress)
 
 
@@ -498,7 +500,7 @@ def _placed(
     if precise.any():
         p = rng.beta(k[precise] + 0.5, (n - k)[precise] + 0.5, (DRAWS, int(precise.sum())))
         logit[:, precise] = np.log(p) - np.log1p(-p)
-    bank_weight = float(weight.reshape(shape)[: len(own) - 1].sum())
+    bank_weight = float(weight.reshape(shape)[:-1].sum())
     alpha = rates.BETA_SPREADS[np.minimum(spread, rates.BETA_SPREADS.size - 1)]
     eta = np.where(flat[:, None], ability[:, None], cells.slope * ability[:, None] + cells.intercept)
     tail_index = alpha * expit(eta).min(axis=1)

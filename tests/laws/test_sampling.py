@@ -1,0 +1,240 @@
+"""The law of repeated sampling: its numbers against plain ones, and what it says by simulation."""
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.integrate import quad
+from scipy.special import betaln, expit, log_expit
+from scipy.stats import norm
+
+import irsl
+from irsl.laws import rates
+from irsl.laws.pass_at_k import pass_at_k
+from irsl.laws.rates import BETA_SPREADS, NORMAL_SPREADS, SHARES, STRETCH, Cells
+from irsl.laws.stopping import stopping_rule
+
+
+def counts(k, n, prefix="subject-", items=None):
+    k = np.atleast_2d(np.asarray(k, dtype=float))
+    n = np.broadcast_to(np.asarray(n, dtype=float), k.shape)
+    values, trials = np.where(n > 0, k, np.nan), np.where(n > 0, n, np.nan)
+    names = [f"{prefix}{i}" for i in range(k.shape[0])]
+    return irsl.Responses.from_matrix(values, n_samples=trials, kind="counts", subjects=names, items=items)
+
+
+def exact(p, k):
+    """pass@k, (..., K), of items with known rates (..., n_items)."""
+    return -np.expm1(np.log1p(-p)[..., None] * np.atleast_1d(k)).mean(axis=-2)
+
+
+def population(seed, n_subjects=12, n_items=30, *, scatter=0.0, share=0.0, mean=1.5):
+    rng = np.random.default_rng(seed)
+    b, theta = rng.normal(mean, 1.5, n_items), rng.normal(size=n_subjects)
+    p = expit(theta[:, None] - b + scatter * rng.normal(size=(n_subjects, n_items)))
+    p[rng.random(p.shape) < share] = 0.0
+    return rng, p
+
+
+@pytest.mark.parametrize(("n", "k"), [(50, 0), (50, 3), (50, 50), (4000, 1), (3_000_000, 2)])
+def test_marginal_likelihoods_are_the_integrals(n, k):
+    table = rates.log_marginal_table(np.array([float(n)]), np.array([float(k)]))[:, 0]
+    for eta in (-8.0, -2.0, 0.5):
+        place = np.argmin(np.abs(rates.LOGITS - eta))
+        spread = NORMAL_SPREADS[12]
+
+        def density(x, eta=eta, spread=spread):
+            return np.exp(k * log_expit(x) + (n - k) * log_expit(-x)) * norm.pdf(x, eta, spread)
+
+        top = eta if k == 0 else np.clip(np.log(max(k, 0.5) / max(n - k, 0.5)), -24, 14)
+        exact = quad(density, -40, 14, points=[eta, top], limit=400, epsabs=0)[0]
+        if exact > 1e-250:
+            assert table[BETA_SPREADS.size + 12, place] == pytest.approx(np.log(exact), abs=2e-3)
+        s = BETA_SPREADS[7]
+        exact = betaln(expit(eta) * s + k, expit(-eta) * s + n - k) - betaln(expit(eta) * s, expit(-eta) * s)
+        assert table[7, place] == pytest.approx(exact, rel=1e-9, abs=1e-6)
+
+
+@pytest.mark.parametrize("spread", [6, 10, BETA_SPREADS.size + 10, BETA_SPREADS.size + 16])
+def test_posterior_weights_give_the_expected_pass_at_k(spread):
+    """On the grid, against closed forms of the Beta and adaptive quadrature of the logit-normal."""
+    cells = Cells(np.array([0.0, 50.0, 50.0]), np.array([0.0, 0.0, 4.0]), np.full(3, 1.2), np.array([-1.0, -2.0, 0.3]))
+    ability, at = -0.4, np.array([1.0, 30.0, 2000.0])
+    weight = rates.weights(cells, spread, ability)
+    found = weight @ (1.0 - np.exp(log_expit(-rates.LOGITS)[:, None] * at))
+    eta = cells.slope * ability + cells.intercept
+    for j in range(3):
+        n, k = cells.n_samples[j], cells.n_correct[j]
+        for i, x in enumerate(at):
+            if spread < BETA_SPREADS.size:
+                alpha, beta = expit(eta[j]) * BETA_SPREADS[spread] + k, expit(-eta[j]) * BETA_SPREADS[spread] + n - k
+                exact = 1.0 - np.exp(betaln(alpha, beta + x) - betaln(alpha, beta))
+            else:
+                s, centre = NORMAL_SPREADS[spread - BETA_SPREADS.size], STRETCH[spread] * eta[j]
+
+                def density(z, x=x, n=n, k=k, s=s, centre=centre):
+                    log = k * log_expit(z) + (n - k + x) * log_expit(-z)
+                    return np.exp(log - 0.5 * ((z - centre) / s) ** 2)
+
+                total = quad(lambda z: density(z, 0.0), -25, 14, limit=400, epsabs=0)[0]
+                exact = 1.0 - quad(density, -25, 14, limit=400, epsabs=0)[0] / total
+            assert found[j, i] == pytest.approx(exact, rel=2e-3, abs=1e-5)
+
+
+def test_ability_is_integrated():
+    """The evidence of one kind and spread against a sum over a fine grid of abilities."""
+    rng = np.random.default_rng(0)
+    cells = Cells(np.full(15, 20.0), rng.binomial(20, 0.2, 15).astype(float), np.ones(15), rng.normal(-1.0, 1.0, 15))
+    found = rates.evidence(cells, 0.0, 2.0)
+    table = rates.log_marginal_table(cells.n_samples, cells.n_correct)
+    theta = np.linspace(-8, 8, 3201)
+    for spread, share in ((8, 0), (BETA_SPREADS.size + 11, 4)):
+        total = norm.logpdf(theta, 0.0, 2.0)
+        for j in range(15):
+            eta = STRETCH[spread] * (theta + cells.intercept[j])
+            value = np.interp(eta, rates.LOGITS, table[spread, j])
+            own = np.log1p(-SHARES[share]) + value
+            total += np.logaddexp(own, np.log(SHARES[share])) if share and cells.n_correct[j] == 0 else own
+        exact = np.log(np.exp(total - total.max()).sum() * (theta[1] - theta[0])) + total.max()
+        assert found.log_marginal[spread, share] == pytest.approx(exact, abs=0.02)
+
+
+def test_few_samples_on_items_of_a_bank_reach_far_beyond_them():
+    """The published case in small: eight subjects with many samples, new ones with 50; a tenth of plug-in's error."""
+    crude, ours = [], []
+    k = np.linspace(1, 2560, 40).round()
+    for seed in range(3):
+        rng, p = population(seed, mean=1.0)
+        law = irsl.sampling_law(counts(rng.binomial(2560, p[:8]), 2560))
+        new = rng.binomial(50, p[8:])
+        curve = law.place(counts(new, 50)).curve(k)["pass_at_k"].to_numpy().reshape(4, -1)
+        truth = exact(p[8:], k)
+        ours.append(np.abs(curve - truth).mean())
+        crude.append(np.abs(exact(new / 50.0 - 1e-15 * (new == 50), k) - truth).mean())
+    assert np.mean(ours) < 0.004
+    assert np.mean(crude) > 10 * np.mean(ours)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_intervals_at_ten_times_the_samples_cover(share):
+    """One subject of whose items nothing is known; 24 draws, so a Monte Carlo error of .06."""
+    inside = []
+    for seed in range(24):
+        rng = np.random.default_rng(seed)
+        p = np.where(rng.random(60) < share, 0.0, expit(rng.normal(-3.0, 2.0, 60)))
+        curve = irsl.sampling_law(counts(rng.binomial(50, p), 50)).curve([500])
+        truth = exact(p, 500)[0]
+        inside.append(curve["pass_at_k_lower"][0] <= truth <= curve["pass_at_k_upper"][0])
+    assert np.mean(inside) >= 0.75
+
+
+def test_share_never_solved_is_estimated():
+    rng = np.random.default_rng(3)
+    p = np.where(rng.random((6, 120)) < 0.4, 0.0, rng.beta(4.0, 4.0, (6, 120)))
+    subjects = irsl.sampling_law(counts(rng.binomial(60, p), 60)).subjects
+    assert abs(subjects["share_unsolvable"].mean() - 0.4) < 0.08
+    assert (subjects["share_unsolvable_lower"] <= subjects["share_unsolvable_upper"]).all()
+
+
+def test_beyond_the_samples_nothing_is_identified():
+    law = irsl.sampling_law(counts([[0, 1, 5, 0, 2]], 20))
+    curve = law.curve([1, 50, 100, 101, 10**6])
+    assert curve["identified"].to_list() == [True, True, True, False, False]
+    assert curve["pass_at_k"].null_count() == 2
+    assert curve["pass_at_k_upper"][3:].to_list() == [1.0, 1.0]
+    assert curve["pass_at_k_lower"][4] == pytest.approx(curve["pass_at_k_lower"][2])
+
+
+def test_curves_rise_with_k_and_hold_between_their_bounds():
+    rng, p = population(0, scatter=1.0, share=0.1)
+    curve = irsl.sampling_law(counts(rng.binomial(30, p), 30)).curve(np.unique(np.geomspace(1, 900, 30).round()))
+    for _, own in curve.group_by("subject"):
+        own = own.sort("k")
+        for name in ("pass_at_k", "pass_at_k_lower", "pass_at_k_upper"):
+            assert (np.diff(own[name].to_numpy()) >= -1e-9).all()
+        assert (own["pass_at_k_lower"] <= own["pass_at_k"]).all()
+        assert (own["pass_at_k"] <= own["pass_at_k_upper"]).all()
+
+
+def test_well_sampled_items_speak_for_themselves():
+    """With many samples the law is the unbiased estimate up to their number."""
+    rng, p = population(1, scatter=1.0, mean=0.0)
+    n = 3000
+    c = rng.binomial(n, p)
+    law = irsl.sampling_law(counts(c, n))
+    k = np.array([1, 10, 100, 1000])
+    exact = pass_at_k(float(n), c[:, :, None].astype(float), k).mean(axis=1)
+    np.testing.assert_allclose(law.curve(k)["pass_at_k"].to_numpy().reshape(exact.shape), exact, atol=0.004)
+
+
+def test_the_same_seed_gives_the_same_answer_and_order_of_items_none_at_all():
+    rng, p = population(2)
+    c = rng.binomial(25, p)
+    names = [f"q{j}" for j in range(c.shape[1])]
+    first = irsl.sampling_law(counts(c, 25, items=names), seed=5).curve([1, 20, 200])
+    assert first.equals(irsl.sampling_law(counts(c, 25, items=names), seed=5).curve([1, 20, 200]))
+    turned = irsl.sampling_law(counts(c[:, ::-1], 25, items=names[::-1]), seed=5).curve([1, 20, 200])
+    np.testing.assert_allclose(first["pass_at_k"].to_numpy(), turned["pass_at_k"].to_numpy(), atol=0.01)
+
+
+def test_ability_alone_predicts_a_curve():
+    rng, p = population(4, n_subjects=30, mean=0.5)
+    law = irsl.sampling_law(counts(rng.binomial(200, p), 200))
+    own = law.subjects.row(3, named=True)
+    predicted = law.predict(own["ability"], 0.05, [1, 10, 100])
+    truth = exact(p[3], [1, 10, 100])
+    assert (predicted["pass_at_k_lower"].to_numpy() <= truth).all()
+    assert (truth <= predicted["pass_at_k_upper"].to_numpy()).all()
+
+
+def test_sampling_until_the_first_success_is_found_and_does_no_harm():
+    rng = np.random.default_rng(0)
+    p = expit(rng.normal(-4.0, 1.5, 200))
+    n = np.minimum(rng.geometric(p), 2000)
+    c = (rng.random(200) < 1.0) * (n < 2000)
+    law = irsl.sampling_law(counts(c, n))
+    assert law.stopping.found
+    assert "likelihood" in law.stopping.note()
+    truth = p.mean()
+    shares = (c / n).mean()
+    ours = law.curve([1]).row(0, named=True)
+    assert shares > 2 * truth
+    assert abs(ours["pass_at_k"] - truth) < 0.3 * truth
+    fixed = stopping_rule(np.full((1, 200), 50.0), rng.binomial(50, p)[None].astype(float))
+    assert not fixed.found
+    assert fixed.note() is None
+
+
+@pytest.mark.parametrize("n", [[30, 60, 90] * 20, [10.0] * 59 + [11.0]])
+def test_numbers_of_samples_that_ignore_the_outcome_are_no_stopping_rule(n):
+    rng = np.random.default_rng(1)
+    n = np.tile(np.array(n, dtype=float), (8, 1))
+    assert not stopping_rule(n, rng.binomial(n.astype(int), 0.3).astype(float)).found
+
+
+def test_what_cannot_be_fitted_is_refused():
+    with pytest.raises(irsl.DataError, match="these are probabilities"):
+        irsl.sampling_law(irsl.Responses.from_matrix(np.array([[0.2, 0.5]]), kind="probability"))
+    law = irsl.sampling_law(counts([[1, 2, 3]], 5))
+    with pytest.raises(irsl.DataError, match="no item"):
+        law.place(counts([[1]], 5, items=["elsewhere"]))
+    for k in ([0], [1.5], [[1, 2]]):
+        with pytest.raises(irsl.IrslError, match="whole numbers"):
+            law.curve(k)
+    with pytest.raises(irsl.IrslError, match="level"):
+        irsl.sampling_law(counts([[1, 2]], 5), level=1.0)
+    with pytest.raises(irsl.DataError, match="no ability"):
+        law.predict(0.0, 0.1, [1])
+
+
+def test_two_benchmarks_need_one_scale():
+    frame = pl.DataFrame(
+        {
+            "subject": ["a", "a", "b", "b"],
+            "item": ["x", "y", "x", "y"],
+            "benchmark": ["one", "two", "one", "two"],
+            "n_samples": 5,
+            "n_correct": [1, 2, 3, 4],
+        }
+    )
+    with pytest.raises(irsl.DataError, match="one scale"):
+        irsl.sampling_law(irsl.Responses.from_frames(frame, kind="counts"))
