@@ -10,7 +10,7 @@ from scipy.stats import norm
 import irsl
 from irsl.laws import rates
 from irsl.laws.pass_at_k import pass_at_k
-from irsl.laws.rates import BETA_SPREADS, NORMAL_SPREADS, SHARES, STRETCH, Cells
+from irsl.laws.rates import BETA_SPREADS, NORMAL_SPREADS, SHARES, STRETCH, Cells, Marginals
 from irsl.laws.stopping import stopping_rule
 
 
@@ -84,7 +84,7 @@ def test_ability_is_integrated():
     """The evidence of one kind and spread against a sum over a fine grid of abilities."""
     rng = np.random.default_rng(0)
     cells = Cells(np.full(15, 20.0), rng.binomial(20, 0.2, 15).astype(float), np.ones(15), rng.normal(-1.0, 1.0, 15))
-    found = rates.evidence(cells, 0.0, 2.0)
+    found = rates.evidence(cells, Marginals.of(cells), 0.0, 2.0)
     table = rates.log_marginal_table(cells.n_samples, cells.n_correct)
     theta = np.linspace(-8, 8, 3201)
     for spread, share in ((8, 0), (BETA_SPREADS.size + 11, 4)):

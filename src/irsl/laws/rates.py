@@ -79,21 +79,40 @@ class Evidence:
     ability: Array
 
 
-def evidence(cells: Cells, prior_mean: float, prior_sd: float) -> Evidence:
+@dataclass(frozen=True)
+class Marginals:
+    """Log marginal likelihoods of the distinct counts of one subject, where eta is known.
+
+    Attributes
+    ----------
+    pair : (n_items,) intp
+        Row of every item in the table.
+    table : (N_SPREADS, n_pairs, n_logits) float64
+    """
+
+    pair: NDArray[np.intp]
+    table: Array
+
+    @classmethod
+    def of(cls, cells: Cells) -> Marginals:
+        """Work out the table of a subject's counts."""
+        pairs, pair = np.unique(np.stack([cells.n_samples, cells.n_correct]), axis=1, return_inverse=True)
+        return cls(pair.ravel(), log_marginal_table(pairs[0], pairs[1]))
+
+
+def evidence(cells: Cells, marginals: Marginals, prior_mean: float, prior_sd: float) -> Evidence:
     """Marginal likelihoods with ability integrated against a normal prior.
 
     Items that were not sampled say nothing and cost nothing.
     """
     asked = cells.n_samples > 0
-    n, k = cells.n_samples[asked], cells.n_correct[asked]
-    slope, intercept = cells.slope[asked], cells.intercept[asked]
-    pairs, which = np.unique(np.stack([n, k]), axis=1, return_inverse=True)
-    table = log_marginal_table(pairs[0], pairs[1])
-    zero = k == 0
+    slope, intercept, pair = cells.slope[asked], cells.intercept[asked], marginals.pair[asked]
+    zero = cells.n_correct[asked] == 0
 
     def log_joint(ability: Array) -> Array:
         """(N_SPREADS, n_shares, T) at abilities (N_SPREADS, T)."""
-        at = _interpolate(table, which.ravel(), STRETCH[:, None, None] * (slope * ability[:, :, None] + intercept))
+        eta = STRETCH[:, None, None] * (slope * ability[:, :, None] + intercept)
+        at = _interpolate(marginals.table, pair, eta)
         log_u, log_not_u = np.log(np.maximum(SHARES, SMALLEST)), np.log1p(-SHARES)
         total = at[:, :, ~zero].sum(axis=2)[:, None, :] + (~zero).sum() * log_not_u[:, None]
         never = np.logaddexp(at[:, None, :, zero] + log_not_u[:, None, None], log_u[:, None, None])
@@ -117,31 +136,21 @@ def evidence(cells: Cells, prior_mean: float, prior_sd: float) -> Evidence:
     return Evidence(log_marginal, value - log_marginal[:, :, None], ability)
 
 
-def log_marginal_table(n_samples: Array, n_correct: Array, *, spread: int | None = None) -> Array:
-    """(N_SPREADS, n_pairs, n_logits) log probability of k of n at every eta, without the binomial coefficient.
-
-    Of one spread alone, (n_pairs, n_logits), where that is given.
-    """
-    if spread is not None:
-        if spread < BETA_SPREADS.size:
-            own = _log_beta(n_samples, n_correct, BETA_SPREADS[spread : spread + 1])
-        else:
-            own = _log_normal(n_samples, n_correct, _normal_kernels()[[spread - BETA_SPREADS.size]])
-        return np.asarray(own[0])
-    beta = _log_beta(n_samples, n_correct, BETA_SPREADS)
-    return np.concatenate([beta, _log_normal(n_samples, n_correct, _normal_kernels())])
+def log_marginal_table(n_samples: Array, n_correct: Array) -> Array:
+    """(N_SPREADS, n_pairs, n_logits) log probability of k of n at every eta, without the binomial coefficient."""
+    return np.concatenate([_log_beta(n_samples, n_correct), _log_normal(n_samples, n_correct)])
 
 
-def _log_beta(n_samples: Array, n_correct: Array, spreads: Array) -> Array:
-    n, k, s = n_samples[:, None], n_correct[:, None], spreads[:, None, None]
+def _log_beta(n_samples: Array, n_correct: Array) -> Array:
+    n, k, s = n_samples[:, None], n_correct[:, None], BETA_SPREADS[:, None, None]
     alpha, beta = expit(LOGITS) * s, expit(-LOGITS) * s
     return np.asarray(betaln(alpha + k, beta + n - k) - betaln(alpha, beta))
 
 
-def _log_normal(n_samples: Array, n_correct: Array, kernels: Array) -> Array:
+def _log_normal(n_samples: Array, n_correct: Array) -> Array:
     log_likelihood = _log_likelihood(n_samples, n_correct)
     top = log_likelihood.max(axis=1, keepdims=True)
-    return np.asarray(np.log(np.maximum(np.exp(log_likelihood - top) @ kernels, SMALLEST)) + top)
+    return np.asarray(np.log(np.maximum(np.exp(log_likelihood - top) @ _normal_kernels(), SMALLEST)) + top)
 
 
 def weights(cells: Cells, spread: int, ability: float) -> Array:
@@ -164,15 +173,10 @@ def weights(cells: Cells, spread: int, ability: float) -> Array:
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
-def never_solved(
-    cells: Cells, table: Array, pair: NDArray[np.intp], spread: int, share: float, ability: float
-) -> Array:
-    """(n_items,) posterior probability that the subject never solves an item.
-
-    `table` is the log_marginal_table of the spread, and `pair` the row of every item in it.
-    """
+def never_solved(cells: Cells, marginals: Marginals, spread: int, share: float, ability: float) -> Array:
+    """(n_items,) posterior probability that the subject never solves an item."""
     eta = STRETCH[spread] * (cells.slope * ability + cells.intercept)
-    log_marginal = _interpolate(table[None], pair, eta[None, None, :])[0, 0]
+    log_marginal = _interpolate(marginals.table[[spread]], marginals.pair, eta[None, None, :])[0, 0]
     return np.where(cells.n_correct > 0, 0.0, share / (share + (1.0 - share) * np.exp(log_marginal)))
 
 

@@ -23,7 +23,7 @@ from irsl.calibration.bank import ItemBank
 from irsl.errors import DataError, OptionError
 from irsl.laws import rates
 from irsl.laws.pass_at_k import dataset_pass_at_k, posterior_mean
-from irsl.laws.rates import Cells, Evidence
+from irsl.laws.rates import Cells, Evidence, Marginals
 from irsl.laws.stopping import Stopping, stopping_rule
 from irsl.likelihoods.base import Array
 from irsl.responses import Responses
@@ -189,9 +189,8 @@ class SamplingLaw:
         half = self.prior[: self.prior.size // 2]
         atoms = _systematic(half / half.sum(), DRAWS, rng)
         spread, share = np.unravel_index(rng.permutation(atoms), (rates.N_SPREADS, rates.SHARES.size))
-        usual, logit = _drawn(
-            cells, _Draws(np.zeros(DRAWS, bool), spread, share, rng.normal(ability, se, DRAWS)), self._member(), rng
-        )
+        draws = _Draws(np.zeros(DRAWS, bool), spread, share, rng.normal(ability, se, DRAWS))
+        usual, logit = _drawn(cells, Marginals.of(cells), draws, self._member(), rng)
         law = SubjectRates("", cells, usual, np.zeros(n_items, bool), logit, none, none, none, 1.0, np.inf)
         frames = [f for f in self._curves(law, ks) if benchmark in (None, f["benchmark"][0])]
         if not frames:
@@ -370,14 +369,13 @@ def _fitted(counts: _Counts, items: pl.DataFrame, law: SamplingLaw, progress: Pr
     """Weigh every subject's grids, learn from all subjects what rates are like, and draw."""
     slope, intercept = items["slope"].to_numpy(), items["intercept"].to_numpy()
     subjects = [Cells(n, k, slope, intercept) for n, k in zip(counts.n_samples, counts.n_correct, strict=True)]
-    found: list[tuple[Evidence, ...]] = []
+    found: list[_Weighed] = []
     with ours_alone():
         for index, cells in enumerate(subjects):
-            with_bank = (rates.evidence(cells, 0.0, ABILITY_SD),) if law.has_bank else ()
-            found.append((*with_bank, rates.evidence(cells.flat(), 0.0, LOGIT_SD)))
+            found.append(_weighed(cells, law.has_bank))
             if progress is not None:
                 progress(index, 2 * len(subjects))
-        log_marginal = np.array([np.concatenate([e.log_marginal.ravel() for e in own]) for own in found])
+        log_marginal = np.array([own.log_marginal for own in found])
         if law.prior.size:
             prior, priors = law.prior, np.broadcast_to(law.prior, log_marginal.shape)
         else:
@@ -400,6 +398,25 @@ def _fitted(counts: _Counts, items: pl.DataFrame, law: SamplingLaw, progress: Pr
     return replace(law, laws=tuple(done))
 
 
+@dataclass(frozen=True)
+class _Weighed:
+    """Marginal likelihoods of one subject's counts, with the bank's items where there are any, then without."""
+
+    marginals: Marginals
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def log_marginal(self) -> Array:
+        """(n_atoms,) of every kind, spread and share."""
+        return np.concatenate([e.log_marginal.ravel() for e in self.evidence])
+
+
+def _weighed(cells: Cells, has_bank: bool) -> _Weighed:
+    marginals = Marginals.of(cells)
+    with_bank = (rates.evidence(cells, marginals, 0.0, ABILITY_SD),) if has_bank else ()
+    return _Weighed(marginals, (*with_bank, rates.evidence(cells.flat(), marginals, 0.0, LOGIT_SD)))
+
+
 def _backtest(law: SamplingLaw, known: tuple[SubjectRates, ...]) -> float:
     """How much farther off than claimed the law is on items that were hidden from it, at least 1.
 
@@ -418,9 +435,8 @@ def _backtest(law: SamplingLaw, known: tuple[SubjectRates, ...]) -> float:
         seen = np.ones(n.size)
         seen[hidden] = 0.0
         cells = replace(own.cells, n_samples=n * seen, n_correct=c * seen)
-        found = rates.evidence(cells, 0.0, ABILITY_SD), rates.evidence(cells.flat(), 0.0, LOGIT_SD)
-        weight = np.concatenate([e.log_marginal.ravel() for e in found]) + np.log(law.prior)
-        placed = _placed("", cells, found, weight, law, rng)
+        found = _weighed(cells, True)
+        placed = _placed("", cells, found, found.log_marginal + np.log(law.prior), law, rng)
         k = np.unique(np.round([1.0, np.sqrt(n[hidden].min()), max(1.0, n[hidden].min() - 1.0)]))
         truth = dataset_pass_at_k(n[hidden], c[hidden], k)
         draws = 1.0 - np.exp(log_expit(-placed.logit[:, hidden].astype(np.float64))[:, :, None] * k).mean(axis=1)
@@ -474,12 +490,13 @@ class _Draws:
 def _placed(
     subject: str,
     cells: Cells,
-    own: tuple[Evidence, ...],
+    found: _Weighed,
     log_weight: Array,
     law: SamplingLaw,
     rng: np.random.Generator,
 ) -> SubjectRates:
     weight = np.exp(log_weight - logsumexp(log_weight))
+    own = found.evidence
     shape = (len(own), rates.N_SPREADS, rates.SHARES.size)
     atoms = np.unravel_index(_systematic(weight, DRAWS, rng), shape)
     which, spread, share = (np.asarray(part) for part in atoms)
@@ -496,7 +513,7 @@ def _placed(
     n, k = cells.n_samples, cells.n_correct
     precise = k * (1.0 - k / np.maximum(n, 1.0)) > rates.SHARP
     member = law._member()
-    usual, logit = _drawn(cells, draws, member * ~precise, rng)
+    usual, logit = _drawn(cells, found.marginals, draws, member * ~precise, rng)
     if precise.any():
         p = rng.beta(k[precise] + 0.5, (n - k)[precise] + 0.5, (DRAWS, int(precise.sum())))
         logit[:, precise] = np.log(p) - np.log1p(-p)
@@ -518,7 +535,9 @@ def _placed(
     )
 
 
-def _drawn(cells: Cells, draws: _Draws, member: Array, rng: np.random.Generator) -> tuple[Array, NDArray[np.float32]]:
+def _drawn(
+    cells: Cells, marginals: Marginals, draws: _Draws, member: Array, rng: np.random.Generator
+) -> tuple[Array, NDArray[np.float32]]:
     """Posterior density of rates added over the items of every benchmark, and draws of every item's rate.
 
     Parameters
@@ -535,8 +554,6 @@ def _drawn(cells: Cells, draws: _Draws, member: Array, rng: np.random.Generator)
     usual = np.zeros((member.shape[0], rates.LOGITS.size))
     logit = np.empty((n_draws, n_items), np.float32)
     flat = cells.flat()
-    pairs, pair = np.unique(np.stack([cells.n_samples, cells.n_correct]), axis=1, return_inverse=True)
-    tables: dict[int, Array] = {}
     for index in range(n_draws):
         own = flat if draws.flat[index] else cells
         spread, ability = int(draws.spread[index]), float(draws.ability[index])
@@ -544,9 +561,7 @@ def _drawn(cells: Cells, draws: _Draws, member: Array, rng: np.random.Generator)
         share = float(rates.SHARES[draws.share[index]])
         never = np.zeros(n_items)
         if share > 0:
-            if spread not in tables:
-                tables[spread] = rates.log_marginal_table(*pairs, spread=spread)
-            never = rates.never_solved(own, tables[spread], pair.ravel(), spread, share, ability)
+            never = rates.never_solved(own, marginals, spread, share, ability)
         usual += (member * (1.0 - never)) @ weight
         place = (weight.cumsum(axis=1) < rng.random((n_items, 1))).sum(axis=1)
         within = rates.STEP * (rng.random(n_items) - 0.5)
