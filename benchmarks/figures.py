@@ -25,6 +25,7 @@ from testtime.real import Study, Table, load, responses_of
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 BENCHMARKS = ("facts_sampled", "patterns_sampled", "recall_sampled", "arithmetic_sampled")
 BOUGHT, SOLVED = 50, 0.01
+FLOOR = 1e-3  # of -log pass@k, where the axis ends
 FULL, CRUDE, OURS = "#222222", "#d08b2c", "#1f5f8b"
 K = np.unique(np.round(np.geomspace(1, 512, 30)))
 
@@ -80,7 +81,8 @@ def prepare(benchmark: str) -> Case:
 
 def _ability(law: irsl.SamplingLaw, index: int) -> float:
     draws = law.laws[index].ability
-    return float(np.nanmedian(draws))
+    draws = draws[np.isfinite(draws)]
+    return float(np.median(draws)) if draws.size else 0.0  # nothing of the bank is believed for this subject
 
 
 def figure_5(cases: list[Case]) -> Figure:
@@ -158,7 +160,7 @@ def figure_9(cases: list[Case]) -> Figure:
                 axis.fill_between(K, *band, color=OURS, alpha=0.15, linewidths=0)
                 axis.set_xscale("log")
                 if side == 1:
-                    axis.set_yscale("log")
+                    axis.set(yscale="log", ylim=(FLOOR, None))
                 crude, ours = curves["errors"]
                 what = f"items with a rate above {SOLVED:g}" if half else "all items"
                 title = f"{name}, {what}" if side == 0 else f"error of -log: few {crude:.2f}, irsl {ours:.2f}"

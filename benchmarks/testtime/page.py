@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,52 @@ their samples. The truth is the unbiased estimate from all samples on all items,
 - unbiased and power law: Chen et al. (2021) for k up to n, exp(-a k^-b) fitted to it beyond (Brown et al., 2024).
 - posterior mean: of every item alone, from Jeffreys' prior.
 - irsl, no bank: the law with nothing known of the items. irsl: with the bank; items without samples are predicted.
+"""
+
+
+STOPPING = """## Stopping rules
+
+`python benchmarks/stopping_rules.py`: sampling until a success, or more where there was none, biases shares and the
+unbiased estimator, not the likelihood of the counts. z is the rank correlation of n with the share correct within
+subjects, in standard errors; beyond 4 it is reported.
+"""
+ALLOCATION = """## What to sample next
+
+`python benchmarks/sample_allocation.py`: samples allocated by `allocate_samples` in three rounds, after five on every
+item, against as many spread evenly. Error of pass@k against the full counts' rates; "with others" starts from a law
+of half of the subjects.
+"""
+JOINT = """## Training compute and samples
+
+`python benchmarks/joint_law.py`: abilities of Pythia checkpoints against log FLOPs, pass@k from the forecast ability.
+
+![pass@k against training compute, and sizes at equal inference compute](pictures/joint_law.png)
+"""
+SECTIONS = (
+    ("stopping_rules", "tables", STOPPING),
+    ("sample_allocation", "table", ALLOCATION),
+    ("joint_law", "tables", JOINT),
+)
+FIGURES = """## Figures of the published kind
+
+`python benchmarks/figures.py`, from the packaged ladder's samples: half of the subjects calibrate, the others answer
+half of the items 50 times. Predicted against observed single-sample rates:
+
+![predicted and observed rates](pictures/published_5.png)
+
+Rates about the items' curves, for two new subjects on every benchmark:
+
+![rates and curves](pictures/published_6.png)
+
+Curves of a middling new subject, with all items and with those that all its samples show to be solved more often than
+once in a hundred:
+
+![pass@k from few samples](pictures/published_9.png)
+
+The plug-in's error of -log pass@k minus irsl's. Where items are left out by the truth the plug-in has an advantage that
+nobody has in practice:
+
+![gain of irsl over the plug-in](pictures/published_10.png)
 """
 
 
@@ -105,10 +152,12 @@ def write(stored: dict[str, Any], root: Path) -> None:
     designs = [(d.name, stored[f"{d.name} #0"]) for d in simulated.DESIGNS if f"{d.name} #0" in stored]
     if designs:
         parts.append(_coverage(designs))
-    for name in ("stopping_rules", "sample_allocation", "joint_law"):
-        path = root / "benchmarks" / "results" / f"{name}.json"
+    for module, tables, text in SECTIONS:
+        path = root / "benchmarks" / "results" / f"{module}.json"
         if path.exists():
-            parts.append(json.loads(path.read_text())["page"])
+            markdown = getattr(importlib.import_module(module), tables)(json.loads(path.read_text()))
+            parts.append(f"{text}\n{markdown.strip()}\n")
+    parts.append(FIGURES)
     text = "\n".join(part for part in parts if part)
     (root / "docs" / "test_time.md").write_text(text.rstrip() + "\n")
 

@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from irsl.adaptive import replay
     from irsl.calibration import Calibration, ItemBank, calibrate
     from irsl.errors import DataError, IrslError
-    from irsl.laws import SamplingLaw, decision_accuracy, sampling_law, total_variation, training_flops
+    from irsl.laws import (
+        JointLaw,
+        SamplingLaw,
+        allocate_samples,
+        decision_accuracy,
+        joint_law,
+        samples_for_width,
+        sampling_law,
+        total_variation,
+        training_flops,
+    )
     from irsl.laws.pass_at_k import pass_at_k
     from irsl.readers import read
     from irsl.responses import Responses
@@ -24,15 +34,19 @@ _HOME = {
     "DataError": "irsl.errors",
     "IrslError": "irsl.errors",
     "ItemBank": "irsl.calibration",
+    "JointLaw": "irsl.laws",
     "Responses": "irsl.responses",
     "SamplingLaw": "irsl.laws",
+    "allocate_samples": "irsl.laws",
     "calibrate": "irsl.calibration",
     "decision_accuracy": "irsl.laws",
     "information": "irsl.ability",
+    "joint_law": "irsl.laws",
     "measure": "irsl.ability",
     "pass_at_k": "irsl.laws.pass_at_k",
     "read": "irsl.readers",
     "replay": "irsl.adaptive",
+    "samples_for_width": "irsl.laws",
     "sampling_law": "irsl.laws",
     "total_variation": "irsl.laws",
     "training_flops": "irsl.laws",
@@ -43,17 +57,21 @@ __all__ = [
     "DataError",
     "IrslError",
     "ItemBank",
+    "JointLaw",
     "Responses",
     "SamplingLaw",
     "__version__",
+    "allocate_samples",
     "calibrate",
     "decision_accuracy",
     "information",
+    "joint_law",
     "ladder",
     "measure",
     "pass_at_k",
     "read",
     "replay",
+    "samples_for_width",
     "sampling_law",
     "total_variation",
     "training_flops",
