@@ -1,9 +1,7 @@
-"""irsl demo, calibrate, measure, report."""
+"""irsl demo, calibrate, measure, report, law."""
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 import warnings
 from enum import StrEnum
@@ -13,7 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from irsl._version import __version__
-from irsl.errors import IrslError, OptionError
+from irsl.cli.common import (
+    BenchmarkOption,
+    ConditionOption,
+    DataArgument,
+    JsonOption,
+    KindOption,
+    OutcomeOption,
+    print_table,
+    progress,
+    read_responses,
+    to_json,
+    write_table,
+)
+from irsl.cli.law import law
+from irsl.errors import IrslError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,6 +42,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(law, name="law")
 
 
 class Likelihoods(StrEnum):
@@ -58,15 +71,6 @@ class Model(StrEnum):
     three = "3pl"
 
 
-class Kind(StrEnum):
-    """Outcome kinds."""
-
-    binary = "binary"
-    counts = "counts"
-    probability = "probability"
-    aggregate = "aggregate"
-
-
 class Estimator(StrEnum):
     """Ability estimators."""
 
@@ -76,18 +80,9 @@ class Estimator(StrEnum):
     mle = "mle"
 
 
-DataArgument = Annotated[
-    Path,
-    typer.Argument(help="Responses: Parquet or CSV, long or wide, or a folder saved by irsl.", show_default=False),
-]
-KindOption = Annotated[Kind | None, typer.Option(help="What the responses are, where the columns do not say it.")]
-OutcomeOption = Annotated[str | None, typer.Option(help="Outcome to use, e.g. acc, where there are several.")]
-BenchmarkOption = Annotated[list[str] | None, typer.Option(help="Benchmark to use; repeat for several. Default: all.")]
-ConditionOption = Annotated[str | None, typer.Option(help="Condition to use, where there are several.")]
 ModelOption = Annotated[
     Model, typer.Option(help="1pl: one slope; 2pl: one per item; 3pl: 2pl over a floor at the item's chance.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def main() -> None:
@@ -149,7 +144,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Calibrate, measure, fit laws where the subjects have FLOPs, and write report.html."""
-    responses = _read(data, kind, outcome, benchmark, condition)
+    responses = read_responses(data, kind, outcome, benchmark, condition)
     _report(responses, out, title=title or data.stem, model=model, as_json=as_json)
 
 
@@ -180,8 +175,8 @@ def calibrate(
     """Calibrate the items of a table of responses and save them as an item bank."""
     from irsl.calibration import calibrate as run
 
-    responses = _read(data, kind, outcome, benchmark, condition)
-    with _progress("calibrating") as say:
+    responses = read_responses(data, kind, outcome, benchmark, condition)
+    with progress("calibrating") as say:
         calibration = run(
             responses,
             model=model.value,
@@ -193,10 +188,10 @@ def calibrate(
         )
     calibration.bank.save(out)
     if as_json:
-        print(_json({"bank": str(out), "fits": calibration.fits.to_dicts()}))
+        print(to_json({"bank": str(out), "fits": calibration.fits.to_dicts()}))
         return
     print(f"{calibration!r}; saved to {out}")
-    _print_table(
+    print_table(
         calibration.fits.select(
             "scale", "n_subjects", "n_items", "likelihood", "precision", "overdispersion", "converged"
         ),
@@ -232,18 +227,18 @@ def measure(
 
     items = ItemBank.load(bank)
     table = run(
-        _read(data, kind, outcome, benchmark, condition),
+        read_responses(data, kind, outcome, benchmark, condition),
         items,
         estimator=estimator.value,
         level=level,
         resolution=resolution,
     )
     if out is not None:
-        _write_table(table, out)
+        write_table(table, out)
     if as_json:
-        print(_json(table.to_dicts()))
+        print(to_json(table.to_dicts()))
         return
-    _print_table(
+    print_table(
         _with_intervals(table.sort("benchmark", "accuracy", descending=[False, True])).select(
             "subject", "benchmark", "accuracy", "accuracy interval", "ability", "ability interval", "n_observed"
         ),
@@ -253,30 +248,17 @@ def measure(
         print(f"Written to {out}")
 
 
-def _read(
-    data: Path, kind: Kind | None, outcome: str | None, benchmark: list[str] | None, condition: str | None
-) -> Responses:
-    from irsl.readers import read
-
-    responses = read(data, kind=None if kind is None else kind.value)
-    if responses.read_report.n_unread:
-        print(f"irsl: note: {responses.read_report}", file=sys.stderr)
-    if outcome is None and benchmark is None and condition is None:
-        return responses
-    return responses.select(outcome=outcome, benchmark=benchmark, condition=condition)
-
-
 def _report(responses: Responses, out: Path, *, title: str, model: Model, as_json: bool) -> None:
     from irsl.report.analysis import analyse
     from irsl.report.page import write_report
 
-    with _progress("calibrating") as say:
+    with progress("calibrating") as say:
         analysis = analyse(responses, title=title, model=model.value, progress=say)
         say("drawing the report", 0.95)
         page = write_report(analysis, out)
     if as_json:
         tables = {name: table.to_dicts() for name, table in analysis.tables().items() if table.height <= 500}
-        print(_json({"report": str(page), **tables}))
+        print(to_json({"report": str(page), **tables}))
         return
     _print_summary(analysis)
     print(f"Report: {page}")
@@ -289,7 +271,7 @@ def _print_summary(analysis: Analysis) -> None:
     laws = analysis.laws
     if laws is None:
         ranked = analysis.abilities.filter(pl.col("final")).sort("accuracy", descending=True)
-        _print_table(
+        print_table(
             _with_intervals(ranked).select("benchmark", "subject", "accuracy", "ability", "ability interval").head(20),
             "The first subjects by accuracy, 90 % intervals of ability",
         )
@@ -315,43 +297,14 @@ def _print_summary(analysis: Analysis) -> None:
         .drop("benchmark", "n_recipes")
         .with_columns(pl.col("method").replace(names))
     )
-    _print_table(summary, f"Forecasts of {analysis.target} from smaller sizes, means over benchmarks")
+    print_table(summary, f"Forecasts of {analysis.target} from smaller sizes, means over benchmarks")
     if analysis.replays is not None:
         replays = analysis.replays.group_by("selection", maintain_order=True).agg(
             pl.col("n_items", "error", "coverage", "width").mean()
         )
-        _print_table(replays, "Held-out runs measured from few items: error in accuracy")
+        print_table(replays, "Held-out runs measured from few items: error in accuracy")
     for note in analysis.notes:
         print(note)
-
-
-def _print_table(table: pl.DataFrame, title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
-    numeric = [dtype.is_numeric() for dtype in table.dtypes]
-    for name, right in zip(table.columns, numeric, strict=True):
-        shown.add_column(name.replace("_", " "), justify="right" if right else "left", overflow="fold")
-    limit = 40
-    for row in table.head(limit).iter_rows():
-        shown.add_row(*[_cell(value) for value in row])
-    Console().print(shown)
-    if table.height > limit:
-        print(f"... and {table.height - limit} more rows; --json or --out gives all")
-
-
-def _json(value: Any) -> str:
-    """JSON as RFC 8259 has it: infinite and undefined numbers become null."""
-
-    def finite(part: Any) -> Any:
-        if isinstance(part, float):
-            return part if math.isfinite(part) else None
-        if isinstance(part, dict):
-            return {key: finite(v) for key, v in part.items()}
-        return [finite(v) for v in part] if isinstance(part, list) else part
-
-    return json.dumps(finite(value), default=str, allow_nan=False)
 
 
 def _with_intervals(table: pl.DataFrame) -> pl.DataFrame:
@@ -366,51 +319,6 @@ def _with_intervals(table: pl.DataFrame) -> pl.DataFrame:
         for name, digits in (("accuracy", 3), ("ability", 2))
     }
     return table.with_columns(**{name: pl.Series(values) for name, values in texts.items()})
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    return str(value)
-
-
-def _write_table(table: pl.DataFrame, out: Path) -> None:
-    from irsl.files import replace_file
-
-    writers = {".csv": "write_csv", ".parquet": "write_parquet", ".json": "write_json"}
-    if out.suffix not in writers:
-        raise OptionError(f"--out {out}: expected a name that ends in one of {list(writers)}")
-    with replace_file(out) as temporary:
-        getattr(table, writers[out.suffix])(temporary)
-
-
-class _progress:  # noqa: N801  (a context manager that reads as a verb)
-    """A progress bar on standard error, shown only where it is a terminal."""
-
-    def __init__(self, first: str) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self.task = self.bar.add_task(first, total=None)
-
-    def __enter__(self) -> Any:
-        self.bar.start()
-        return self._say
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def _say(self, what: str, share: float | None) -> None:
-        self.bar.update(self.task, description=what, total=None if share is None else 1.0, completed=share or 0.0)
 
 
 def _show_warning(message: Any, *_: object, **__: object) -> None:
