@@ -297,7 +297,7 @@ def picture(fit: Fit, models: pl.DataFrame, truth: Curves, trades: pl.DataFrame)
     """pass@k against training compute at four k; below, sizes at equal inference compute."""
     figure = Figure(figsize=(7.4, 5.2))
     for place, k in enumerate((1, 10, 100, 1000)):
-        axes = figure.add_axes((0.055 + 0.24 * place, 0.585, 0.2, 0.27))
+        axes = figure.add_axes((0.06 + 0.241 * place, 0.585, 0.186, 0.27))
         draw_compute(axes, fit, models, truth, k)
         axes.set_title(f"k = {k}", fontsize=TEXT, loc="left", color=INK)
     left, right = (figure.add_axes((x, 0.085, 0.41, 0.27)) for x in (0.055, 0.565))

@@ -23,13 +23,13 @@ from testtime import page, real, simulated
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "test_time.json"
-PUBLISHED_REPLICATIONS, COVERAGE_REPLICATIONS = 25, 100
+PUBLISHED_REPLICATIONS, COVERAGE_REPLICATIONS = 25, 80
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", default=[], help="name of a part; may be repeated")
-    parser.add_argument("--repetitions", type=int, default=100, help="of every real data set, over its folds")
+    parser.add_argument("--repetitions", type=int, default=100, help="of every real data set, over its folds; half as many of the transfers"
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--again", action="store_true", help="forget what is stored")
     parser.add_argument("--page", action="store_true", help="only write the page")
@@ -52,7 +52,7 @@ def main() -> None:
 def _parts(repetitions: int) -> list[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
     """Every part with its function: folds of the real sets, and chunks of simulations."""
     parts: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = [
-        (f"{study.name} #{fold}", page.folded, (study, fold, repetitions // real.FOLDS))
+        (f"{study.name} #{fold}", page.folded, (study, fold, (repetitions if study in real.SETS else repetitions // 2) // real.FOLDS))
         for study in (*real.SETS, *real.TRANSFERS)
         for fold in range(real.FOLDS)
     ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ BELIEVED = 0.5
 BACKTESTS, MIN_BACKTESTS = 16, 6  # subjects
 MIN_HIDDEN = 5  # items
 SMALLEST_VARIANCE = 1e-8
-PRIOR_SUBJECTS = 0.3  # that the distribution of the atoms before any data counts for
+PRIOR_SHARE = 0.1  # of what is known of the atoms before a subject's own counts: that from before any data
 
 Progress = Callable[[int, int], None]
 
@@ -64,7 +65,7 @@ class SubjectRates:
     share_unsolvable : (n_draws,) float64
         Of all the items a subject could meet.
     tail_index : (n_draws,) float64
-        Exponent of the density of rates near 0; infinite in draws without a power law.
+        Exponent of the density of rates near 0, of the item in the middle; infinite in draws without a power law.
     bank_weight : float
         Posterior probability that the bank's difficulties help to predict the subject.
     horizon : float
@@ -102,9 +103,8 @@ class SamplingLaw:
         Whether the numbers of samples depend on what was sampled.
     most_samples : float
         Of any subject that the prior was learned from.
-    inflation : float
-        Factor on the spread of what is predicted for items that a subject was not sampled on, from a backtest: subjects
-        differ from the items' curves on many items at a time.
+    inflation : float, optional
+        What `backtest` found on the law that this one was placed with.
     seed : int
     has_bank : bool
     """
@@ -115,19 +115,31 @@ class SamplingLaw:
     prior: Array
     stopping: Stopping
     most_samples: float = 0.0
-    inflation: float = 1.0
+    inflation: float | None = None
     seed: int = 0
     has_bank: bool = True
 
+    @cached_property
+    def backtest(self) -> float:
+        """Factor on the spread of what is predicted for items without samples, at least 1.
+
+        Subjects differ from the items' curves on many items at a time; the factor is how much farther off than claimed
+        the law was on items hidden from it.
+        """
+        return _backtest(self) if self.inflation is None else self.inflation
+
     @property
     def subjects(self) -> pl.DataFrame:
-        """A row per subject: ability, share_unsolvable and tail_index with intervals, bank_weight, horizon, counts."""
+        """A row per subject: ability, share_unsolvable and tail_index with intervals, bank_weight, horizon, counts.
+
+        Abilities are null where the bank's items are not believed to say anything of the subject.
+        """
         tail = (1.0 - self.level) / 2.0
         rows = []
         for law in self.laws:
             row: dict[str, object] = {"subject": law.subject}
             for name, draws in (
-                ("ability", law.ability[np.isfinite(law.ability)]),
+                ("ability", law.ability[np.isfinite(law.ability)] if law.bank_weight > BELIEVED else np.empty(0)),
                 ("share_unsolvable", law.share_unsolvable),
                 ("tail_index", law.tail_index),
             ):
@@ -181,6 +193,8 @@ class SamplingLaw:
         """
         if not self.has_bank:
             raise DataError("a law without an item bank has no ability to predict from")
+        if not (np.isfinite(ability) and np.isfinite(se) and se >= 0):
+            raise OptionError(f"ability must be finite and its error not negative; found {ability} and {se}")
         ks = _whole_numbers(k)
         n_items = self.items.height
         none = np.zeros(n_items)
@@ -205,7 +219,9 @@ class SamplingLaw:
         DataError
             No item in common.
         """
-        return _fitted(_counts(responses, self.items), self.items, self, None)
+        counts = _counts(responses, self.items)
+        law = replace(self, inflation=self.backtest) if (counts.n_samples == 0).any() else self
+        return _fitted(counts, self.items, law, None)
 
     def _benchmarks(self) -> list[str]:
         return self.items["benchmark"].unique(maintain_order=True).to_list()
@@ -247,8 +263,9 @@ class SamplingLaw:
     def _of_items(self, log_fail: Array, sampled: NDArray[np.bool_], k: Array) -> Array:
         """(n_draws, K) draws of pass@k over some items, those without samples spread by the backtest's factor."""
         total = np.zeros((log_fail.shape[0], k.size))
-        for part, factor in ((sampled, 1.0), (~sampled, self.inflation)):
+        for part in (sampled, ~sampled):
             if part.any():
+                factor = 1.0 if part is sampled else self.backtest
                 own = np.stack([part.sum() - np.exp(log_fail[:, part] * x).sum(axis=1) for x in k], axis=1)
                 mean = own.mean(axis=0)
                 total += np.clip(mean + factor * (own - mean), 0.0, part.sum())
@@ -298,6 +315,11 @@ def sampling_law(
         raise OptionError(f"level must lie in (0, 1); found {level}")
     if benchmark is not None:
         responses = responses.select(benchmark=benchmark)
+    kinds = responses.outcomes["kind"].unique()
+    if unfit := sorted(set(kinds) - {"binary", "counts"}):
+        raise DataError(
+            f"a law of repeated sampling needs counts of correct samples; found outcomes of kind {unfit[0]}"
+        )
     there = responses.outcomes["benchmark"].unique(maintain_order=True).to_list()
     n_subjects = responses.subjects.height
     if bank is None and len(there) > 1:
@@ -348,7 +370,9 @@ def _counts(responses: Responses, items: pl.DataFrame) -> _Counts:
     """(n_subjects, n_items) counts on the law's items; every subject must have some."""
     matrix = responses.to_matrix(items=items["item"].to_list())
     if matrix.kind == "probability":
-        raise DataError("a law of repeated sampling needs counts of correct samples; these are probabilities")
+        raise DataError(
+            "a law of repeated sampling needs counts of correct samples; found outcomes of kind probability"
+        )
 
     def dense(array: Any) -> Array:
         whole = array.toarray() if sparse.issparse(array) else array
@@ -393,8 +417,6 @@ def _fitted(counts: _Counts, items: pl.DataFrame, law: SamplingLaw, progress: Pr
             )
             if progress is not None:
                 progress(len(subjects) + index + 1, 2 * len(subjects))
-        if law.has_bank and (counts.n_samples == 0).any() and law.inflation == 1.0:
-            law = replace(law, inflation=_backtest(law, law.laws or tuple(done)))
     return replace(law, laws=tuple(done))
 
 
@@ -417,13 +439,13 @@ def _weighed(cells: Cells, has_bank: bool) -> _Weighed:
     return _Weighed(marginals, (*with_bank, rates.evidence(cells.flat(), marginals, 0.0, LOGIT_SD)))
 
 
-def _backtest(law: SamplingLaw, known: tuple[SubjectRates, ...]) -> float:
+def _backtest(law: SamplingLaw) -> float:
     """How much farther off than claimed the law is on items that were hidden from it, at least 1.
 
     Half of the items of up to `BACKTESTS` subjects are hidden, and pass@k of those predicted from the other half;
     errors count without what the hidden counts are themselves uncertain by.
     """
-    usable = [own for own in known if (own.cells.n_samples > 0).sum() >= MIN_HIDDEN * 2]
+    usable = [own for own in law.laws if law.has_bank and (own.cells.n_samples > 0).sum() >= MIN_HIDDEN * 2]
     if len(usable) < MIN_BACKTESTS:
         return 1.0
     rng = np.random.default_rng(law.seed)
@@ -459,22 +481,26 @@ def _shared(log_marginal: Array) -> tuple[Array, Array]:
         For subjects that are none of these.
     own : (n_subjects, n_atoms) float64
         For each of these.
+
+    A share of both is the distribution before any data: few subjects have seen few of the atoms, and the likeliest
+    distribution has nothing between them.
     """
     n_subjects, n_atoms = log_marginal.shape
     base = np.tile(rates.SHARE_PRIOR, n_atoms // rates.SHARE_PRIOR.size)
-    base = PRIOR_SUBJECTS * base / base.sum()
+    base = base / base.sum()
     likelihood = np.exp(log_marginal - log_marginal.max(axis=1, keepdims=True))
-    share = np.tile(base / PRIOR_SUBJECTS, (n_subjects, 1))
-    for _ in range(PASSES):
-        others = share.sum(axis=0) - share + base
-        new = likelihood * others
+    share = np.tile(base, (n_subjects, 1))
+    own = share
+    for _ in range(PASSES if n_subjects > 1 else 1):
+        if n_subjects > 1:
+            own = (1.0 - PRIOR_SHARE) * (share.sum(axis=0) - share) / (n_subjects - 1) + PRIOR_SHARE * base
+        new = likelihood * own
         new /= new.sum(axis=1, keepdims=True)
         settled = np.abs(new - share).max() < SETTLED
         share = new
         if settled:
             break
-    own = (share.sum(axis=0) - share + base) / (n_subjects - 1 + PRIOR_SUBJECTS)
-    return (share.sum(axis=0) + base) / (n_subjects + PRIOR_SUBJECTS), own
+    return (1.0 - PRIOR_SHARE) * share.mean(axis=0) + PRIOR_SHARE * base, own
 
 
 @dataclass(frozen=True)
@@ -520,7 +546,7 @@ def _placed(
     bank_weight = float(weight.reshape(shape)[:-1].sum())
     alpha = rates.BETA_SPREADS[np.minimum(spread, rates.BETA_SPREADS.size - 1)]
     eta = np.where(flat[:, None], ability[:, None], cells.slope * ability[:, None] + cells.intercept)
-    tail_index = alpha * expit(eta).min(axis=1)
+    tail_index = alpha * np.median(expit(eta), axis=1)
     return SubjectRates(
         subject,
         cells,

@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 from irsl.likelihoods.base import Array
 
 CLEAR = 4.0  # standard errors
+THINNINGS = 8
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Stopping:
     correlation : float
         Mean over subjects, weighted by items; 0 where every cell of a subject has as many samples.
     z : float
-        The same in standard errors, were n and the outcome independent.
+        The same in standard errors, were n and the outcome independent; too small rather than too large.
     """
 
     correlation: float
@@ -53,18 +54,27 @@ class Stopping:
 
 
 def stopping_rule(n_samples: Array, n_correct: Array) -> Stopping:
-    """Test whether n depends on the outcome, from (n_subjects, n_items) counts, 0 where nothing was sampled."""
+    """Test whether n depends on the outcome, from (n_subjects, n_items) counts, 0 where nothing was sampled.
+
+    Every cell is thinned, without replacement, to as many samples as the subject's least sampled item has: few samples
+    of a rare success are more often all wrong, whatever decided their number.
+    """
+    rng = np.random.default_rng(0)
     total = expected = 0.0
     for n, k in zip(n_samples, n_correct, strict=True):
         asked = n > 0
         if asked.sum() < 3 or np.ptp(n[asked]) == 0:
             continue
-        ranks = rankdata(n[asked]), rankdata(k[asked] / n[asked])
-        if np.ptp(ranks[1]) == 0:
+        own, right, least = n[asked], k[asked].astype(np.int64), int(n[asked].min())
+        thinned = rng.hypergeometric(right, own.astype(np.int64) - right, least, (THINNINGS, right.size))
+        varied = [row for row in thinned if np.ptp(row) > 0]
+        if not varied:
             continue
+        place = rankdata(own)
+        correlation = np.mean([np.corrcoef(place, rankdata(row))[0, 1] for row in varied])
         # under independence a rank correlation of m pairs has variance 1 / (m - 1)
-        total += float(np.corrcoef(*ranks)[0, 1]) * (asked.sum() - 1)
-        expected += float(asked.sum() - 1)
+        total += float(correlation) * (right.size - 1)
+        expected += float(right.size - 1)
     if expected == 0.0:
         return Stopping.none()
     return Stopping(total / expected, total / float(np.sqrt(expected)))
