@@ -29,7 +29,7 @@ PUBLISHED_REPLICATIONS, COVERAGE_REPLICATIONS = 25, 80
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", default=[], help="name of a part; may be repeated")
-    parser.add_argument("--repetitions", type=int, default=100, help="of every real data set, over its folds; half as many of the transfers"
+    parser.add_argument("--repetitions", type=int, default=100, help="of a data set, over its folds; of transfers half")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--again", action="store_true", help="forget what is stored")
     parser.add_argument("--page", action="store_true", help="only write the page")
@@ -52,8 +52,9 @@ def main() -> None:
 def _parts(repetitions: int) -> list[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
     """Every part with its function: folds of the real sets, and chunks of simulations."""
     parts: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = [
-        (f"{study.name} #{fold}", page.folded, (study, fold, (repetitions if study in real.SETS else repetitions // 2) // real.FOLDS))
-        for study in (*real.SETS, *real.TRANSFERS)
+        (f"{study.name} #{fold}", page.folded, (study, fold, number // real.FOLDS))
+        for studies, number in ((real.SETS, repetitions), (real.TRANSFERS, repetitions // 2))
+        for study in studies
         for fold in range(real.FOLDS)
     ]
     parts += [("published case #0", page.published, (PUBLISHED_REPLICATIONS,))]
