@@ -3,6 +3,7 @@
 from irsl.plots.items import fit_histogram, item_map, proportions_curve
 from irsl.plots.laws import ability_law, forecast_observed, learning_curves
 from irsl.plots.replays import replay_errors
+from irsl.plots.sampling import sampling_curves
 from irsl.plots.style import to_svg
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "learning_curves",
     "proportions_curve",
     "replay_errors",
+    "sampling_curves",
     "to_svg",
 ]
