@@ -1,6 +1,6 @@
 """The law of repeated sampling on real and simulated counts: docs/test_time.md, benchmarks/results/test_time.json.
 
-    IRSL_TEST_DATA=... python benchmarks/test_time.py --processes 2            everything, about 20 minutes
+    IRSL_TEST_DATA=... python benchmarks/test_time.py --processes 2            everything, about 15 minutes
     IRSL_TEST_DATA=... python benchmarks/test_time.py --only "ladder patterns" --repetitions 8
     python benchmarks/test_time.py --page                                      the page again, from what is stored
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -23,13 +24,13 @@ from testtime import page, real, simulated
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "test_time.json"
-PUBLISHED_REPLICATIONS, COVERAGE_REPLICATIONS = 25, 80
+PUBLISHED_REPLICATIONS, COVERAGE_REPLICATIONS = 15, 50
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", default=[], help="name of a part; may be repeated")
-    parser.add_argument("--repetitions", type=int, default=100, help="of a data set, over its folds; of transfers half")
+    parser.add_argument("--repetitions", type=int, default=48, help="of a data set, over its folds; of transfers half")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--again", action="store_true", help="forget what is stored")
     parser.add_argument("--page", action="store_true", help="only write the page")
@@ -43,9 +44,12 @@ def main() -> None:
                 if name.rsplit(" #", 1)[0] in (arguments.only or [name.rsplit(" #", 1)[0]]) and name not in stored:
                     waiting[pool.submit(work, *arguments_of)] = name
             for done, future in enumerate(as_completed(waiting), 1):
+                if future.exception() is not None:
+                    pool.shutdown(cancel_futures=True)
                 stored[waiting[future]] = future.result()
-                _write(RESULTS, json.dumps(stored, allow_nan=True, separators=(",", ":")) + "\n")
+                _write(RESULTS, json.dumps(_finite(stored), allow_nan=False, separators=(",", ":")) + "\n")
                 print(f"{done} of {len(waiting)}: {waiting[future]}", flush=True)
+    _write(RESULTS, json.dumps(_finite(stored), allow_nan=False, separators=(",", ":")) + "\n")
     page.write(stored, ROOT)
 
 
@@ -57,11 +61,22 @@ def _parts(repetitions: int) -> list[tuple[str, Callable[..., Any], tuple[Any, .
         for study in studies
         for fold in range(real.FOLDS)
     ]
-    parts += [("published case #0", page.published, (PUBLISHED_REPLICATIONS,))]
+    simulations: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = [
+        ("published case #0", page.published, (PUBLISHED_REPLICATIONS,))
+    ]
     for design in simulated.DESIGNS:
         replications = COVERAGE_REPLICATIONS if design.n_subjects == 1 else COVERAGE_REPLICATIONS // 5
-        parts.append((f"{design.name} #0", page.covered, (design, replications)))
-    return parts
+        simulations.append((f"{design.name} #0", page.covered, (design, replications)))
+    return simulations + parts
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: null, as at k that nothing identifies."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list) else value
 
 
 def _write(path: Path, text: str) -> None:

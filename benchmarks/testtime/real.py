@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 
 FOLDS = 4
 BOUGHT = 50
+MIN_SAMPLES = 4  # of a subject that is sub-sampled, on every item
 LARGEST_K = 10_000
 N_K = 25
 SOLVED = 0.005  # single-sample rate below which published comparisons drop an item, by the truth
@@ -161,14 +162,16 @@ def run_fold(study: Study, fold: int, repetitions: int) -> list[dict[str, Any]]:
     rng = np.random.default_rng([fold, len(study.name), *map(ord, study.name)])
     order = np.random.default_rng(0).permutation(n.shape[0])
     test, train = order[fold::FOLDS], np.setdiff1d(order, order[fold::FOLDS])
+    least = np.where(n > 0, n, np.inf).min(axis=1)
+    test = test[least[test] >= MIN_SAMPLES]
     known = responses_of(table, n[train], c[train], "known ")
     scale = "joint" if study.seen == "first benchmark" else "benchmark"
     bank = irsl.calibrate(known, likelihood=study.likelihood, scale=scale).bank
     law = irsl.sampling_law(known, bank)
     column = {item: j for j, item in enumerate(law.items["item"])}
     place = np.array([column.get(f"item {j}", -1) for j in range(n.shape[1])])
-    with np.errstate(invalid="ignore"):
-        ease = np.nanmean(np.where(n[train] > 0, c[train] / np.maximum(n[train], 1), np.nan), axis=0)
+    shares = np.where(n[train] > 0, c[train] / np.maximum(n[train], 1), 0.0)
+    ease = shares.sum(axis=0) / np.maximum((n[train] > 0).sum(axis=0), 1)
     results = []
     for _ in range(repetitions):
         i = int(rng.choice(test))
