@@ -46,11 +46,14 @@ ALLOCATION = """## What to sample next
 
 `python benchmarks/sample_allocation.py`: samples allocated by `allocate_samples` in three rounds, after five on every
 item, against as many spread evenly. Error of pass@k against the full counts' rates; "with others" starts from a law
-of half of the subjects.
+of half of the subjects. Run before a tenth of the law's prior was held back (docs/mathematics.md, section 7).
 """
 JOINT = """## Training compute and samples
 
 `python benchmarks/joint_law.py`: abilities of Pythia checkpoints against log FLOPs, pass@k from the forecast ability.
+At a fixed size abilities saturate, so the lines are bent, which is most of the gain over the classical law. The nearest
+trained checkpoint is as good a guess of the value itself; what the law adds is an interval. Run before a tenth of the
+law's prior was held back (section 7 of docs/mathematics.md).
 
 ![pass@k against training compute, and sizes at equal inference compute](pictures/joint_law.png)
 """
@@ -187,8 +190,8 @@ def _answer(found: list[tuple[str, list[dict[str, Any]]]]) -> str:
         if best != "irsl":
             gap = _joined(folds, "irsl", "far") - _joined(folds, best, "far")
             lost.append(f"{name} ({best}, by {gap.mean():.4f} +- {gap.std() / np.sqrt(gap.size):.4f})")
-    won = f"irsl has the lowest error on {len(found) - len(lost)} of {len(found)}."
-    return won + (f" Where another is lower: {'; '.join(lost)}." if lost else "") + "\n"
+    won = f"irsl has the lowest error on {len(found) - len(lost)} of {len(found)}.\n"
+    return won + "".join(f"\n- Lower: {text}" for text in lost) + "\n"
 
 
 def _real_tables(found: list[tuple[str, list[dict[str, Any]]]]) -> list[str]:
