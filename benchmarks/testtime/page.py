@@ -178,7 +178,7 @@ def _joined(folds: list[dict[str, Any]], *keys: str) -> np.ndarray:
         for key in keys:
             part = part[key]
         values += part
-    return np.array(values)
+    return np.array(values, dtype=np.float64)
 
 
 def _answer(found: list[tuple[str, list[dict[str, Any]]]]) -> str:
@@ -292,7 +292,7 @@ def _picture(found: list[tuple[str, list[dict[str, Any]]]], path: Path) -> None:
         largest = max(f["largest k"] for f in folds)
         k = np.exp(np.linspace(0.0, np.log(largest), real.N_K))
         for method in METHODS:
-            curve = np.mean([f[method]["curve"] for f in folds], axis=0)
+            curve = np.array([f[method]["curve"] for f in folds], dtype=float).mean(axis=0)
             axis.plot(k, curve, color=COLOURS[method], lw=2.2 if method == "irsl" else 1.2, label=method)
         axis.axvline(np.median([f["bought"] for f in folds]), color="#dddddd", lw=1, zorder=0)
         axis.set(xscale="log", title=name, ylim=(0, None))
