@@ -191,7 +191,7 @@ def _answer(found: list[tuple[str, list[dict[str, Any]]]]) -> str:
             gap = _joined(folds, "irsl", "far") - _joined(folds, best, "far")
             lost.append(f"{name} ({best}, by {gap.mean():.4f} +- {gap.std() / np.sqrt(gap.size):.4f})")
     won = f"irsl has the lowest error on {len(found) - len(lost)} of {len(found)}.\n"
-    return won + "".join(f"\n- Lower: {text}" for text in lost) + "\n"
+    return won + "".join(f"\n- Another is lower on {text}" for text in lost) + "\n"
 
 
 def _real_tables(found: list[tuple[str, list[dict[str, Any]]]]) -> list[str]:
