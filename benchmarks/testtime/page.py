@@ -46,7 +46,7 @@ ALLOCATION = """## What to sample next
 
 `python benchmarks/sample_allocation.py`: samples allocated by `allocate_samples` in three rounds, after five on every
 item, against as many spread evenly. Error of pass@k against the full counts' rates; "with others" starts from a law
-of half of the subjects. Run before a tenth of the law's prior was held back (docs/mathematics.md, section 7).
+of half of the subjects.
 """
 JOINT = """## Training compute and samples
 
