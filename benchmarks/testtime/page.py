@@ -51,9 +51,8 @@ of half of the subjects.
 JOINT = """## Training compute and samples
 
 `python benchmarks/joint_law.py`: abilities of Pythia checkpoints against log FLOPs, pass@k from the forecast ability.
-At a fixed size abilities saturate, so the lines are bent, which is most of the gain over the classical law. The nearest
-trained checkpoint is as good a guess of the value itself; what the law adds is an interval. Run before a tenth of the
-law's prior was held back (section 7 of docs/mathematics.md).
+At a fixed size abilities saturate, so the lines are bent; a classical law bent in the same way is level or ahead, and
+the nearest trained checkpoint is at least as good a guess of the value itself. What laws add is an interval.
 
 ![pass@k against training compute, and sizes at equal inference compute](pictures/joint_law.png)
 """
