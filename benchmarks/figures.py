@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.special import expit, log_expit
+from scipy.special import expit
 from scipy.stats import spearmanr
 
 import irsl
@@ -179,11 +179,7 @@ def _curves(case: Case, i: int, keep: NDArray[np.bool_]) -> dict[str, Any]:
     """Full, plug-in and irsl curves of one new subject over some items."""
     subject = case.test[i]
     n, c = case.table.n_samples[subject], case.table.n_correct[subject]
-    position = {item: j for j, item in enumerate(case.placed.items["item"])}
-    columns = np.array([position[f"item {j}"] for j in np.flatnonzero(keep)], dtype=np.intp)
-    law = case.placed.laws[i]
-    fail = log_expit(-law.logit[:, columns].astype(np.float64))
-    draws = case.placed._of_items(fail, law.cells.n_samples[columns] > 0, K)
+    draws = case.placed.draws(K, items=[f"item {j}" for j in np.flatnonzero(keep)])[i]
     full = pass_at_k(n[keep][:, None], c[keep][:, None], K).mean(axis=0)
     few = keep & (case.n_few[i] > 0)
     crude = plug_in(case.n_few[i, few][:, None], case.c_few[i, few][:, None], K).mean(axis=0)

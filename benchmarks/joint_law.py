@@ -13,7 +13,6 @@ benchmarks/results/joint_law.json, the picture to docs/pictures/joint_law.png, t
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -47,6 +46,7 @@ from irsl.plots.style import (
     flops_axis,
     styled,
 )
+from results_file import write_results
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "joint_law.json"
@@ -144,7 +144,7 @@ def main() -> None:
             }
     result["trade"], trades = trade(fits[DESIGNS[0].name].joint, models, truth)
     result["seconds"] = round(time.perf_counter() - started, 1)
-    RESULTS.write_text(json.dumps(rounded(result), indent=1) + "\n")
+    write_results(RESULTS, result)
     PICTURE.parent.mkdir(exist_ok=True)
     with styled():
         picture(fits[DESIGNS[0].name], models, truth, trades).savefig(PICTURE, dpi=200)
@@ -363,14 +363,6 @@ def draw_trade(left: Axes, right: Axes, trades: pl.DataFrame) -> None:
 
 def size_name(params: float) -> str:
     return f"{params / 1e9:g}B" if params >= 1e9 else f"{params / 1e6:g}M"
-
-
-def rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: rounded(v) for key, v in value.items()}
-    if isinstance(value, list):
-        return [rounded(v) for v in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def tables(result: dict[str, Any]) -> str:

@@ -13,7 +13,6 @@ Results go to benchmarks/results/stopping_rules.json, tables to the terminal.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -30,6 +29,7 @@ from scipy.stats import norm
 import irsl
 from irsl.laws.pass_at_k import dataset_pass_at_k, plug_in
 from irsl.laws.stopping import stopping_rule
+from results_file import write_results
 
 Array = NDArray[np.float64]
 
@@ -64,7 +64,7 @@ def main() -> None:
     result["independent"] = {name: independent(*logit) for name, logit in INDEPENDENT.items()}
     result["real"] = {name: real(Path(root) / name) for name in REAL}
     result["seconds"] = round(time.perf_counter() - started, 1)
-    RESULTS.write_text(json.dumps(rounded(result), indent=1) + "\n")
+    write_results(RESULTS, result)
     print(tables(result))
 
 
@@ -209,14 +209,6 @@ def real(folder: Path) -> dict[str, dict[str, Any]]:
             "found_thinned": bool(other.found),
         }
     return found
-
-
-def rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: rounded(v) for key, v in value.items()}
-    if isinstance(value, list):
-        return [rounded(v) for v in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def tables(result: dict[str, Any]) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from results_file import write_results
 from testtime import page, real, simulated
 
 ROOT = Path(__file__).parent.parent
@@ -47,9 +47,9 @@ def main() -> None:
                 if future.exception() is not None:
                     pool.shutdown(cancel_futures=True)
                 stored[waiting[future]] = future.result()
-                _write(RESULTS, json.dumps(_finite(stored), allow_nan=False, separators=(",", ":")) + "\n")
+                write_results(RESULTS, stored)
                 print(f"{done} of {len(waiting)}: {waiting[future]}", flush=True)
-    _write(RESULTS, json.dumps(_finite(stored), allow_nan=False, separators=(",", ":")) + "\n")
+    write_results(RESULTS, stored)
     page.write(stored, ROOT)
 
 
@@ -68,21 +68,6 @@ def _parts(repetitions: int) -> list[tuple[str, Callable[..., Any], tuple[Any, .
         replications = COVERAGE_REPLICATIONS if design.n_subjects == 1 else COVERAGE_REPLICATIONS // 5
         simulations.append((f"{design.name} #0", page.covered, (design, replications)))
     return simulations + parts
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: null, as at k that nothing identifies."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    return [_finite(part) for part in value] if isinstance(value, list) else value
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(path.suffix + ".part")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 if __name__ == "__main__":

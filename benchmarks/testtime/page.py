@@ -51,8 +51,9 @@ of half of the subjects.
 JOINT = """## Training compute and samples
 
 `python benchmarks/joint_law.py`: abilities of Pythia checkpoints against log FLOPs, pass@k from the forecast ability.
-At a fixed size abilities saturate, so the lines are bent; a classical law bent in the same way is level or ahead, and
-the nearest trained checkpoint is at least as good a guess of the value itself. What laws add is an interval.
+At a fixed size abilities saturate, so the lines are bent; a classical law bent in the same way is level or ahead
+where the last checkpoints are held out, and behind where the largest size is. The nearest trained checkpoint is level
+or ahead as a guess of the value itself. What laws add is an interval.
 
 ![pass@k against training compute, and sizes at equal inference compute](pictures/joint_law.png)
 """

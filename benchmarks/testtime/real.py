@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import log_expit
 
 import irsl
 from irsl.errors import DataError
@@ -223,9 +222,8 @@ def _one(
     placed = law.place(responses_of(table, own[None], counts[None], "new "))
     benchmark = str(table.benchmark[target[0]])
     whole = target.size == (table.benchmark == benchmark).sum() == (law.items["benchmark"] == benchmark).sum()
-    fail = log_expit(-placed.laws[0].logit[:, place[target]].astype(np.float64))
-    sampled_target = placed.laws[0].cells.n_samples[place[target]] > 0
-    draws = placed._of_items(fail, sampled_target, k)
+    names = law.items["item"].to_numpy()[place[target]]
+    draws = placed.draws(k, items=names)[0]
     curve = placed.curve(k).filter(pl.col("benchmark") == benchmark)
     estimates["irsl"] = curve["pass_at_k"].fill_null(np.nan).to_numpy() if whole else draws.mean(axis=0)
     low, high = np.quantile(draws, [0.05, 0.95], axis=0)
@@ -240,7 +238,7 @@ def _one(
     if solved.any() and inside_sample.any():
         true = exact[solved].mean(axis=0)
         crude = plug_in(m[inside_sample][:, None], got[inside_sample][:, None], k).mean(axis=0)
-        ours = placed._of_items(fail[:, solved], sampled_target[solved], k).mean(axis=0)
+        ours = placed.draws(k, items=names[solved])[0].mean(axis=0)
         kept = {"plug-in": np.abs(crude - true)[far].mean(), "irsl": np.abs(ours - true)[far].mean()}
     positive = truth > 0
     return {

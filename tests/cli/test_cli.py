@@ -1,41 +1,16 @@
 """The command line: help with examples, tables in and out, and one clear line for bad input."""
 
 import json
-import sys
-import warnings
 
 import numpy as np
 import polars as pl
 import pytest
 
 import irsl
-from irsl.cli import main
 from irsl.cli.app import app
 
 COMMANDS = sorted(c.name or c.callback.__name__ for c in app.registered_commands)
 EXISTING = ("demo", "calibrate", "measure", "report")
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run `irsl ...` in an empty folder: exit status, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("NO_COLOR", "1")
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["irsl", *map(str, arguments)])
-        with warnings.catch_warnings():  # also puts back the showwarning that main replaces
-            warnings.simplefilter("default")
-            try:
-                main()
-                status = 0
-            except SystemExit as stop:
-                status = stop.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
 
 
 def scores(n_subjects=30, n_items=15, seed=0):

@@ -1,8 +1,6 @@
 """irsl law testtime: the answer first, tables and pictures, and one clear line for bad input."""
 
 import json
-import sys
-import warnings
 
 import numpy as np
 import polars as pl
@@ -10,7 +8,6 @@ import pytest
 from typer.main import get_command
 
 import irsl
-from irsl.cli import main
 from irsl.cli.app import app
 from irsl.cli.law import parse_k
 from irsl.errors import OptionError
@@ -19,28 +16,6 @@ from irsl.laws.sampling import sampling_law
 
 N_SUBJECTS, N_ITEMS, N_SAMPLES = 5, 12, 40
 PNG = b"\x89PNG"
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run `irsl ...` in an empty folder: exit status, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setenv("NO_COLOR", "1")
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["irsl", *map(str, arguments)])
-        with warnings.catch_warnings():  # also puts back the showwarning that main replaces
-            warnings.simplefilter("default")
-            try:
-                main()
-                status = 0
-            except SystemExit as stop:
-                status = stop.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
 
 
 def counts(benchmark="maths", seed=0):

@@ -240,3 +240,30 @@ def test_two_benchmarks_need_one_scale():
     )
     with pytest.raises(irsl.DataError, match="one scale"):
         irsl.sampling_law(irsl.Responses.from_frames(frame, kind="counts"))
+
+
+def test_items_that_the_law_does_not_have_are_said_to_be_left_out():
+    rng, p = population(5)
+    names = [f"q{j}" for j in range(p.shape[1])]
+    known = counts(rng.binomial(20, p), 20, items=names)
+    law = irsl.sampling_law(known)
+    more = counts(rng.binomial(20, p[:2, :4]), 20, prefix="new ", items=["q0", "q1", "q2", "elsewhere"])
+    with pytest.warns(UserWarning, match=r"1 items .*left out.*elsewhere"):
+        law.place(more)
+    bank = irsl.calibrate(known).bank.select(items=names[:-1])
+    with pytest.warns(UserWarning, match=rf"1 items .*left out.*{names[-1]}"):
+        irsl.sampling_law(known, bank)
+
+
+def test_draws_are_what_the_intervals_are_of():
+    rng, p = population(6, n_subjects=7)
+    law = irsl.sampling_law(counts(rng.binomial(20, p), 20), level=0.8)
+    low, high = np.quantile(law.draws([5, 50]), [0.1, 0.9], axis=1)
+    curve = law.curve([5, 50])
+    np.testing.assert_allclose(curve["pass_at_k_lower"].to_numpy(), low.ravel())
+    np.testing.assert_allclose(curve["pass_at_k_upper"].to_numpy(), high.ravel())
+    first, other = law.items["item"][0], law.items["item"][1]
+    both = law.draws([3], items=[first, other])
+    np.testing.assert_allclose(both, (law.draws([3], items=[first]) + law.draws([3], items=[other])) / 2)
+    with pytest.raises(irsl.DataError, match="elsewhere"):
+        law.draws([3], items=["elsewhere"])

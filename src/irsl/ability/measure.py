@@ -106,6 +106,11 @@ def checked_benchmarks(responses: Responses, bank: ItemBank, *, estimator: str, 
         raise OptionError(f"estimator {estimator!r} is not supported; choose one of {list(ESTIMATORS)}")
     if not 0.0 < level < 1.0:
         raise OptionError(f"level must lie in (0, 1); found {level}")
+    return known_benchmarks(responses, bank)
+
+
+def known_benchmarks(responses: Responses, bank: ItemBank) -> list[str]:
+    """Benchmarks of the responses that the bank has items of, in its order; the rest is refused or warned of."""
     there = responses.outcomes["benchmark"].unique(maintain_order=True).to_list()
     known = [b for b in bank.benchmarks if b in there]
     if not known:

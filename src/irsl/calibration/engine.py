@@ -316,13 +316,15 @@ class _Run:
         prior = state.prior
         penalty = float(prior.log_density(state.items.log_a, state.items.intercept).sum())
         objective = float(step.log_marginal.sum()) + self._constant(state) + penalty
+        # how far a curve lies under its floor nobody can tell: items with floors stay at their modes
+        integrated = bool(self.few and np.isfinite(prior.sd[1]) and not state.items.guessing.any())
         items, covariance = update_items(
-            state.items, step.expected, nodes, prior, common_slope=self.common_slope, few=self.few
+            state.items, step.expected, nodes, prior, common_slope=self.common_slope, integrated=integrated
         )
         likelihood = update_parameter(items, step.expected, nodes, prior, self.statistics.slope, few=self.few)
         self.sd = np.sqrt(np.stack([covariance[:, 0, 0], covariance[:, 1, 1]], axis=1))
-        if self.few and np.isfinite(prior.sd[1]) and not items.guessing.any():
-            self.covariance = covariance  # how far a curve lies under its floor nobody can tell: none with floors
+        if integrated:
+            self.covariance = covariance
         hyper = update_prior(prior, items, covariance, step.expected, nodes, common_slope=self.common_slope)
         population = state.population.updated(step.ability, step.se_ability, step.shares)
         shift = float(step.ability.mean())

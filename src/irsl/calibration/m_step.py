@@ -31,6 +31,7 @@ INTERCEPT_LIMIT = 25.0  # logits; reached only without a prior, by items that al
 INTEGRATED_ITEMS = 512
 NEAR_END = 1e-12  # of a curve to 0 or 1, where nothing is left to learn
 INTEGRATION_POINTS = 5
+LAPLACE_STEP = 0.02  # of a log parameter
 CHUNK_CELLS = 60_000  # items x nodes worked on at once by a thread, so that tables stay in its cache
 
 Index = NDArray[np.intp]
@@ -80,6 +81,13 @@ class Items:
         """(n_items, n_points)."""
         return np.exp(self.log_a)[:, None] * points[None, :] + self.intercept[:, None]
 
+    def eta_variance(self, points: Array, covariance: Array) -> Array:
+        """(n_items, n_points) variance of eta from errors of (log a, d) with these covariances, (n_items, 2, 2)."""
+        slope = np.exp(self.log_a)[:, None] * points
+        return np.asarray(
+            slope**2 * covariance[:, 0, 0, None] + 2.0 * slope * covariance[:, 0, 1, None] + covariance[:, 1, 1, None]
+        )
+
     def take(self, index: Index) -> Items:
         """Return some items."""
         return Items(self.log_a[index], self.intercept[index], self.guessing[index], self.likelihood)
@@ -103,9 +111,7 @@ class Items:
         To second order a log-likelihood loses half the information about eta times the variance of eta.
         """
         functions = list(self.functions(points, levels))
-        slope = np.exp(self.log_a)[:, None] * points
-        variance = slope**2 * covariance[:, 0, 0, None] + 2 * slope * covariance[:, 0, 1, None]
-        variance += covariance[:, 1, 1, None]
+        variance = self.eta_variance(points, covariance)
         eta, guessing = self.eta(points), self.guessing[:, None]
         if levels is None:
             functions[1] = functions[1] - 0.5 * variance * self.likelihood.information(1.0, eta, guessing)
@@ -129,11 +135,11 @@ def in_chunks(n_items: int, n_points: int, work: Callable[[Index], T]) -> list[T
 
 
 def update_items(
-    items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior, *, common_slope: bool, few: bool
+    items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior, *, common_slope: bool, integrated: bool
 ) -> tuple[Items, Array]:
     """Raise the expected penalised log-likelihood of every item.
 
-    With `few` subjects and a prior a common slope is raised with the intercepts integrated out.
+    A common slope is raised with the intercepts `integrated` out by Laplace's method, or at their modes.
 
     Returns
     -------
@@ -143,7 +149,7 @@ def update_items(
         intercept alone, its variance, where the slope is common.
     """
     if common_slope:
-        return _update_common_slope(items, expected, nodes, prior, few=few)
+        return _update_common_slope(items, expected, nodes, prior, integrated=integrated)
 
     def work(index: Index) -> tuple[Items, Array]:
         return _update_own_slopes(items.take(index), expected.take(index), nodes, prior.take(index))
@@ -220,15 +226,24 @@ def update_parameter(
     guessing, eta = items.guessing[:, None], items.eta(nodes.points)
     correction = 0.0
     if few and np.isfinite(prior.sd[1]):
-        own, h = np.log(likelihood.parameter), 0.02
-        low, high = (
-            _log_determinants(replace(items, likelihood=likelihood.at(float(np.exp(x)))), expected, nodes, prior)
-            for x in (own - h, own + h)
-        )
-        correction = -0.5 * float((high - low).sum()) / (2 * h)
+        own = np.log(likelihood.parameter)
+
+        def at(x: float) -> Items:
+            return replace(items, likelihood=likelihood.at(float(np.exp(own + x))))
+
+        correction = _laplace_slope(at, expected, nodes, prior)
     for _ in range(2):
         likelihood = likelihood.parameter_step(eta, guessing, expected, slope, correction)
     return likelihood
+
+
+def _laplace_slope(at: Callable[[float], Items], expected: Expected, nodes: Nodes, prior: ItemPrior) -> float:
+    """What integrating the items out by Laplace's method adds to a score: minus half the slope of log determinants.
+
+    `at` gives the items at a small distance from where the score is wanted.
+    """
+    low, high = (_log_determinants(at(x), expected, nodes, prior) for x in (-LAPLACE_STEP, LAPLACE_STEP))
+    return -0.5 * float((high - low).sum()) / (2.0 * LAPLACE_STEP)
 
 
 def _log_determinants(items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior) -> Array:
@@ -322,7 +337,7 @@ def _update_own_slopes(items: Items, expected: Expected, nodes: Nodes, prior: It
 
 
 def _update_common_slope(
-    items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior, *, few: bool
+    items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior, *, integrated: bool
 ) -> tuple[Items, Array]:
     """Newton steps of all intercepts and one common log a: an arrowhead system."""
 
@@ -338,13 +353,12 @@ def _update_common_slope(
         ratio = info[:, 0, 1] / d
         schur = info[:, 0, 0].sum() - (ratio * info[:, 0, 1]).sum()
         pull = 0.0
-        if few and np.isfinite(prior.sd[1]) and not items.guessing.any():
-            h = 0.02
-            low, high = (
-                _log_determinants(_moved(items, np.stack([x + 0 * ratio, -x * ratio], axis=1)), expected, nodes, prior)
-                for x in (-h, h)
-            )
-            pull = -0.5 * float((high - low).sum()) / (2 * h)
+        if integrated:
+
+            def along(x: float, items: Items = items, ratio: Array = ratio) -> Items:
+                return _moved(items, np.stack([np.full_like(ratio, x), -x * ratio], axis=1))
+
+            pull = _laplace_slope(along, expected, nodes, prior)
         slope_step = (score[:, 0].sum() + pull - (ratio * score[:, 1]).sum()) / max(schur, 1e-10)
         step = np.stack([np.full(d.size, slope_step), score[:, 1] / d - ratio * slope_step], axis=1)
         step = np.clip(step, -MAX_STEP, MAX_STEP)

@@ -43,7 +43,7 @@ def item_error_variance(
     if not isinstance(items.likelihood, ExponentialForm):
         return se_ability**4 * _cell_by_cell(items, v, ability, trials)
     a = np.exp(items.log_a)[:, None]
-    spread = _spread(items, v, nodes.points[None, :])
+    spread = items.eta_variance(nodes.points, v)
     table = items.likelihood.information(1, items.eta(nodes.points), items.guessing[:, None]) ** 2 * a**2 * spread
     basis = nodes.basis(np.clip(ability, nodes.low, nodes.high))
     if isinstance(trials, int):
@@ -52,12 +52,6 @@ def item_error_variance(
         squared = trials.multiply(trials).tocsr() if hasattr(trials, "multiply") else np.asarray(trials, float) ** 2
         total = (basis * product(squared, table)).sum(axis=1)
     return np.asarray(se_ability**4 * np.maximum(total, 0.0))
-
-
-def _spread(items: Items, v: Array, points: Array) -> Array:
-    """Variance of eta = a theta + d from the item's errors, (n_items, n_points)."""
-    slope = np.exp(items.log_a)[:, None] * points
-    return np.asarray(v[:, 1, 1, None] + 2.0 * slope * v[:, 0, 1, None] + slope**2 * v[:, 0, 0, None])
 
 
 def _cell_by_cell(items: Items, v: Array, ability: Array, trials: Any) -> Array:
@@ -69,5 +63,5 @@ def _cell_by_cell(items: Items, v: Array, ability: Array, trials: Any) -> Array:
         eta = items.eta(ability[part])
         information = items.likelihood.information(n, eta, items.guessing[:, None])
         weight = information**2 * np.exp(2 * items.log_a)[:, None]
-        total[part] = (weight * _spread(items, v, ability[None, part])).sum(axis=0)
+        total[part] = (weight * items.eta_variance(ability[part], v)).sum(axis=0)
     return total

@@ -26,7 +26,7 @@ from irsl.cli.common import (
     write_picture,
     write_table,
 )
-from irsl.errors import DataError, OptionError, nearest
+from irsl.errors import OptionError, nearest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -136,15 +136,7 @@ def _grid(first: float, last: float, a_decade: int) -> Iterable[int]:
 
 
 def _check(responses: Responses, subjects: Sequence[str] | None) -> None:
-    """Refuse what the law cannot use before items are calibrated, which takes long."""
-    kinds = set(responses.outcomes["kind"])
-    wrong = kinds - {"binary", "counts"}
-    if wrong:
-        raise DataError(
-            f"a law of repeated sampling needs counts of correct samples (columns n_samples and n_correct) or single "
-            f"right and wrong ones; these are of kind {', '.join(sorted(wrong))}"
-            + ("; choose with --outcome" if len(kinds) > 1 else "")
-        )
+    """Refuse subjects that are not there before items are calibrated, which takes long."""
     known = responses.subjects["subject"].to_list()
     for subject in subjects or ():
         if subject not in known:

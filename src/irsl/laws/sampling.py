@@ -8,6 +8,7 @@ there are several. docs/mathematics.md, section 7.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import expit, log_expit, logsumexp
 
+from irsl.ability.measure import known_benchmarks
 from irsl.calibration import calibrate
 from irsl.calibration.bank import ItemBank
 from irsl.errors import DataError, OptionError
@@ -211,15 +213,50 @@ class SamplingLaw:
             raise DataError(f"the law has no benchmark {benchmark!r}; it has {self._benchmarks()}")
         return pl.concat(frames).drop("subject", "identified")
 
+    def draws(self, k: ArrayLike, *, items: Sequence[str] | None = None) -> Array:
+        """Joint posterior draws of pass@k over some of the law's items: (n_subjects, n_draws, K).
+
+        Their quantiles are `curve`'s intervals; unlike there, k beyond the horizon is not refused.
+
+        Parameters
+        ----------
+        k : (K,) whole numbers
+        items : ids, optional
+            Default: all.
+
+        Raises
+        ------
+        DataError
+            An item that the law does not have.
+        """
+        ks = _whole_numbers(k)
+        place = {name: index for index, name in enumerate(self.items["item"])}
+        wanted = list(place) if items is None else list(items)
+        if unknown := [name for name in wanted if name not in place]:
+            raise DataError(f"{len(unknown)} items are not in the law (first: {unknown[0]!r})")
+        own = np.array([place[name] for name in wanted], dtype=np.intp)
+        return np.stack([self._of_items(law, own, ks) for law in self.laws])
+
     def place(self, responses: Responses) -> SamplingLaw:
         """Laws of other subjects on the same items, with what these subjects' rates are like as prior.
 
         Raises
         ------
         DataError
-            No item in common.
+            Responses that are not counts or trials; no item in common, or a subject without any.
+
+        Warns
+        -----
+        UserWarning
+            Items that the law does not have were left out; the message counts them and names the first.
         """
+        _require_counts(responses)
+        unknown = responses.items.join(self.items, on="item", how="anti")["item"]
         counts = _counts(responses, self.items)
+        if unknown.len():
+            warnings.warn(
+                f"{unknown.len()} items are not in the law and were left out (first: {unknown[0]!r})", stacklevel=2
+            )
         law = replace(self, inflation=self.backtest) if (counts.n_samples == 0).any() else self
         return _fitted(counts, self.items, law, None)
 
@@ -241,11 +278,9 @@ class SamplingLaw:
             n, c = law.cells.n_samples[law.precise], law.cells.n_correct[law.precise]
             total = total + member[:, law.precise] @ posterior_mean(n[:, None], c[:, None], at)
         size = member.sum(axis=1)
-        log_fail = log_expit(-law.logit.astype(np.float64))
         known = k <= law.horizon
         for index, name in enumerate(self._benchmarks()):
-            own = member[index] > 0
-            draws = self._of_items(log_fail[:, own], law.cells.n_samples[own] > 0, at)
+            draws = self._of_items(law, np.flatnonzero(member[index]), at)
             low, high = np.quantile(draws, [tail, 1.0 - tail], axis=0)
             mean = total[index] / size[index]
             yield pl.DataFrame(
@@ -260,8 +295,10 @@ class SamplingLaw:
                 }
             ).with_columns(pl.col("k").cast(pl.Int64), pl.col("pass_at_k").fill_nan(None))
 
-    def _of_items(self, log_fail: Array, sampled: NDArray[np.bool_], k: Array) -> Array:
+    def _of_items(self, law: SubjectRates, items: NDArray[np.intp], k: Array) -> Array:
         """(n_draws, K) draws of pass@k over some items, those without samples spread by the backtest's factor."""
+        log_fail = log_expit(-law.logit[:, items].astype(np.float64))
+        sampled = law.cells.n_samples[items] > 0
         total = np.zeros((log_fail.shape[0], k.size))
         for part in (sampled, ~sampled):
             if part.any():
@@ -307,19 +344,21 @@ def sampling_law(
     Raises
     ------
     DataError
-        Responses that are not counts or trials, several scales, no item in the bank, floors (guessing) in the bank.
+        Responses that are not counts or trials, several scales, no item in the bank or another outcome than the bank's,
+        floors (guessing) in the bank.
     OptionError
         A level outside (0, 1).
+
+    Warns
+    -----
+    UserWarning
+        Items or benchmarks that the bank does not have were left out; the message counts them and names the first.
     """
     if not 0.0 < level < 1.0:
         raise OptionError(f"level must lie in (0, 1); found {level}")
     if benchmark is not None:
         responses = responses.select(benchmark=benchmark)
-    kinds = responses.outcomes["kind"].unique()
-    if unfit := sorted(set(kinds) - {"binary", "counts"}):
-        raise DataError(
-            f"a law of repeated sampling needs counts of correct samples; found outcomes of kind {unfit[0]}"
-        )
+    _require_counts(responses)
     there = responses.outcomes["benchmark"].unique(maintain_order=True).to_list()
     n_subjects = responses.subjects.height
     if bank is None and len(there) > 1:
@@ -331,18 +370,23 @@ def sampling_law(
         items = pl.DataFrame({"item": matrix.items.astype(str), "benchmark": matrix.benchmarks.astype(str)})
         items = items.with_columns(slope=pl.lit(1.0), intercept=pl.lit(0.0))
     else:
-        items = _curves_of(bank, there)
+        items = _curves_of(bank, known_benchmarks(responses, bank))
     blank = SamplingLaw(
         items, level, laws=(), prior=np.empty(0), stopping=Stopping.none(), seed=seed, has_bank=bank is not None
     )
     return _fitted(_counts(responses, items), items, blank, progress)
 
 
-def _curves_of(bank: ItemBank, benchmarks: list[str]) -> pl.DataFrame:
-    """Items of the scale that the benchmarks are on, with slope and intercept of their curves."""
-    known = [b for b in benchmarks if b in bank.benchmarks]
-    if not known:
-        raise DataError(f"no benchmark of the responses {benchmarks} is in the bank, which has {bank.benchmarks}")
+def _require_counts(responses: Responses) -> None:
+    if unfit := sorted(set(responses.outcomes["kind"]) - {"binary", "counts"}):
+        raise DataError(
+            "a law of repeated sampling needs counts of correct samples (columns n_samples and n_correct) or single "
+            f"right and wrong ones; found an outcome of kind {unfit[0]}: select another"
+        )
+
+
+def _curves_of(bank: ItemBank, known: list[str]) -> pl.DataFrame:
+    """Items of the scale that these benchmarks are on, with slope and intercept of their curves."""
     scales = {bank.scale_of(b).scale: bank.scale_of(b) for b in known}
     if len(scales) > 1:
         raise DataError(f"a law is of one scale; the bank has {known} on the scales {list(scales)}")
@@ -369,10 +413,6 @@ class _Counts:
 def _counts(responses: Responses, items: pl.DataFrame) -> _Counts:
     """(n_subjects, n_items) counts on the law's items; every subject must have some."""
     matrix = responses.to_matrix(items=items["item"].to_list())
-    if matrix.kind == "probability":
-        raise DataError(
-            "a law of repeated sampling needs counts of correct samples; found outcomes of kind probability"
-        )
 
     def dense(array: Any) -> Array:
         whole = array.toarray() if sparse.issparse(array) else array

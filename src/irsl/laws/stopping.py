@@ -19,7 +19,7 @@ THINNINGS = 8
 
 @dataclass(frozen=True)
 class Stopping:
-    """Rank correlation between the number of samples and the share correct, within subjects.
+    """Rank correlation within subjects of the number of samples with the successes in equally many of them.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Stopping:
         if not self.found:
             return None
         return (
-            f"the number of samples depends on the outcome (rank correlation with the share correct "
+            f"the number of samples depends on the outcome (rank correlation with successes in equally many "
             f"{self.correlation:.2f}): shares and the unbiased pass@k are biased there; the law uses the likelihood of "
             "the counts, which is not"
         )
