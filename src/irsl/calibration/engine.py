@@ -38,7 +38,7 @@ SLOWEST = 0.99  # rate of convergence beyond which no estimate of it is believed
 QUIET, QUIET_STEPS = 5.0, 8  # so many accelerated steps below so many tolerances also end a fit that creeps
 EDGE = 0.01  # of the interval
 DEGENERATE_SD = 1e-3
-FEW_SUBJECTS = 1000  # up to here what items share, and abilities, are estimated with the items integrated
+FEW_SUBJECTS = 300  # up to here what items share, and abilities, are estimated with the items integrated
 
 Progress = Callable[[int, float], None]
 
