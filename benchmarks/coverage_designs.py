@@ -18,6 +18,7 @@ from scipy.stats import norm
 
 import irsl
 from irsl.errors import DataError, OptionError
+from irsl.likelihoods.base import PROBIT
 
 Array = NDArray[np.float64]
 
@@ -28,7 +29,6 @@ N_SAMPLES = 50
 BETA_PRECISION = 10.0
 FAMILY_SIZE = 10
 FAMILY_SD = 0.7  # of what a family's members have in common on one item, in logits
-PROBIT_SLOPE = 16 * np.sqrt(3) / (15 * np.pi)  # of the normal distribution function that is nearest to the logistic
 ROUTING_ITEMS = 10
 # Probabilities are stored in float32, so that logits above 16.6 are cut; at the difficulties' usual spread of 1.2 this
 # happens to 3 cells in 1,000, enough to bias a thousand subjects' items, hence a smaller spread for them.
@@ -184,7 +184,7 @@ def draw_responses(design: Design, rng: np.random.Generator) -> Draw:
     if design.families:
         n_families = design.n_subjects // FAMILY_SIZE
         eta += np.repeat(rng.normal(0.0, FAMILY_SD, (n_families, design.n_items)), FAMILY_SIZE, axis=0)
-        a = a / np.sqrt(1.0 + (PROBIT_SLOPE * FAMILY_SD) ** 2)  # of the curve averaged over families
+        a = a / np.sqrt(1.0 + (PROBIT * FAMILY_SD) ** 2)  # of the curve averaged over families
     responses = _draw_answers(design, expit(eta), rng)
     responses[~_seen(design, theta, b, responses, rng)] = np.nan
     mean, sd = float(theta.mean()), float(theta.std())

@@ -62,14 +62,12 @@ def of_likelihood(fits: pl.DataFrame, likelihood: str, column: str) -> Array:
     return fits.select(pl.when(pl.col("likelihood") == likelihood).then(column).fill_null(0.0))[column].to_numpy()
 
 
-def predict(curves: Curves, subject: Codes, item: Codes, *, item_errors: bool = False) -> Array:
-    """P = c + (1 - c) E logistic(a (theta - b)), theta normal with its standard error; with b and a normal too."""
+def predict(curves: Curves, subject: Codes, item: Codes) -> Array:
+    """P = c + (1 - c) E logistic(eta), eta normal with the errors of theta and of the item; with a floor, of theta."""
     a, b, c = curves.discrimination[item], curves.difficulty[item], curves.guessing[item]
     gap = curves.ability[subject, item] - b
-    variance = curves.se_ability[subject, item] ** 2
-    if item_errors:
-        v_log_a, v_b, cross = curves.covariance[item].T
-        variance = variance + v_b + gap**2 * v_log_a - 2.0 * gap * cross
+    v_log_a, v_b, cross = np.where(c > 0, 0.0, curves.covariance[item].T)
+    variance = curves.se_ability[subject, item] ** 2 + v_b + gap**2 * v_log_a - 2.0 * gap * cross
     middle, spread = a * gap, a * np.sqrt(np.maximum(variance, 0.0))
     p = np.zeros(middle.size)
     for node, weight in zip(NODES, WEIGHTS / WEIGHTS.sum(), strict=True):

@@ -45,9 +45,7 @@ def held_out_cells(cells: Cells, rng: np.random.Generator) -> dict[str, Any]:
             n_fits += calibration.fits.height
             name = f"{model} {scale}" + ("" if likelihood == "auto" else f" {likelihood}")
             failed += [name] * int((~calibration.fits["converged"]).sum())
-            curves = curves_of(calibration, cells)
-            predictions[name] = predict(curves, test.subject, test.item)
-            predictions[f"{name}, item errors"] = predict(curves, test.subject, test.item, item_errors=True)
+            predictions[name] = predict(curves_of(calibration, cells), test.subject, test.item)
             if (model, scale, likelihood) == ("2pl", "benchmark", "auto") and "beta_binomial" in set(
                 calibration.fits["likelihood"]
             ):

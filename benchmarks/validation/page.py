@@ -68,17 +68,12 @@ def cells_table(result: Result) -> str:
     rows = []
     for row in result["cells"]["rows"]:
         name = row["method"]
-        if name.endswith("item errors"):
-            continue
-        with_errors = next((r for r in result["cells"]["rows"] if r["method"] == f"{name}, item errors"), None)
         values = [f"{row[k]:.4f}" if k != "log_score" else signed(row[k], 4) for k in keys]
         gain = f"{signed(row['gain'], 4)} ± {Z90 * row['se_gain']:.4f}"
-        extra = [] if continuous else ["" if with_errors is None else signed(with_errors["log_score"], 4)]
-        rows.append([name, *values, gain, f"{row['calibration_error']:.3f}", *extra])
+        rows.append([name, *values, gain, f"{row['calibration_error']:.3f}"])
     header = ["squared error", "absolute error"] if continuous else ["log score", "Brier", "AUC"]
     header += [] if continuous else ["AUC within item", "AUC within subject"]
-    extra_header = [] if continuous else ["log score, item errors in"]
-    return table(["method", *header, "gain over item mean", "calibration error", *extra_header], rows)
+    return table(["method", *header, "gain over item mean", "calibration error"], rows)
 
 
 def subjects_table(result: Result) -> str:
@@ -227,16 +222,16 @@ subjects from 50 items a benchmark; the corrected mean allows for the known easi
 HOW = """## How it was done
 
 *Held-out cells.* A random tenth of the observed cells is left out, the rest calibrated, and each held-out cell
-predicted by P = c + (1 - c) E logistic(a (theta - b)), theta normal with its standard error; "item errors in" also
-integrates over the item's. The 1PL, 2PL and, where chance is known (one over the number of options), 3PL are fitted
-with one ability per benchmark and, where there are several benchmarks, with one joint ability. Baselines are fitted
-to the same cells, benchmark by benchmark, the one constant of each chosen on a tenth of them: the benchmark's mean; the
-subject's and the item's mean, drawn to it by some pseudo-cells; item + subject - mean, kept off 0 and 1 by a margin;
-and logistic(mean + subject + item) with a ridge, which is the Rasch model by penalised joint likelihood and the one to
-beat. AUC over random cells flatters everything, since items differ so much: the AUC within an item (between subjects,
-mean over items with both outcomes) says what is known about subjects, the AUC within a subject what is known about
-items. Scores are per trial; for counts they judge the mean, not the spread. "Best" is chosen on the held-out cells
-themselves, among baselines and among models alike.
+predicted by P = c + (1 - c) E logistic(a (theta - b)), theta, b and log a normal with their errors (with a floor, theta
+alone). The 1PL, 2PL and, where chance is known (one over the number of options), 3PL are fitted with one ability per
+benchmark and, where there are several benchmarks, with one joint ability. Baselines are fitted to the same cells,
+benchmark by benchmark, the one constant of each chosen on a tenth of them: the benchmark's mean; the subject's and the
+item's mean, drawn to it by some pseudo-cells; item + subject - mean, kept off 0 and 1 by a margin; and logistic(mean +
+subject + item) with a ridge, which is the Rasch model by penalised joint likelihood and the one to beat. AUC over
+random cells flatters everything, since items differ so much: the AUC within an item (between subjects, mean over items
+with both outcomes) says what is known about subjects, the AUC within a subject what is known about items. Scores are
+per trial; for counts they judge the mean, not the spread. "Best" is chosen on the held-out cells themselves, among
+baselines and among models alike.
 
 *Held-out subjects.* Items are calibrated on seven tenths of the subjects; each of the others answers 50 random items of
 each benchmark (half of them where there are fewer than 100), five times over, and `irsl.measure`'s accuracy is compared

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln, expit, log_expit, logsumexp
 
-from irsl.likelihoods.base import Array
+from irsl.likelihoods.base import PROBIT, Array
 
 STEP = 0.1
 LOGITS = np.arange(-25.0, 15.0 + STEP / 2, STEP)  # rates from 1e-11 to 1 - 3e-7
@@ -31,8 +31,7 @@ NORMAL_SPREADS = np.geomspace(0.1, 6.0, 20)
 SHARES = np.array([0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
 SHARE_PRIOR = np.append(0.5, np.full(SHARES.size - 1, 0.5 / (SHARES.size - 1)))  # before any data
 N_SPREADS = BETA_SPREADS.size + NORMAL_SPREADS.size
-# the mean of logistic(N(x, s^2)) is nearly logistic(x / sqrt(1 + PROBIT^2 s^2)): the curves are of means
-PROBIT = 16.0 * np.sqrt(3.0) / (15.0 * np.pi)
+# the curves are of means over the scatter
 STRETCH = np.append(np.ones(BETA_SPREADS.size), np.sqrt(1.0 + (PROBIT * NORMAL_SPREADS) ** 2))
 COARSE, FINE, PASSES = 33, 17, 2  # abilities looked at: over the prior, then about the peak, so many times
 KEPT_NATS = 14.0
