@@ -7,12 +7,12 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.special import digamma, expit, gammaln
 
 from irsl.likelihoods.base import Array, Likelihood, logistic_curve, logistic_slope
 from irsl.likelihoods.binomial import log_choose, sum_log_choose
+from irsl.likelihoods.rising import log_rising, rising_slopes
 from irsl.likelihoods.statistics import Expected, Levels, SufficientStatistics, levels_of
 
 LIMITS = (1e-6, 0.98)  # of rho
@@ -20,7 +20,6 @@ MAX_LOG_STEP = 1.0
 EXACT_TRIALS = 2_000  # up to here moments are sums over every k; above, over this many of them
 MAX_TABLES = 64  # distinct numbers of trials beyond that; with more of them, tables at steps of log n
 TABLE_RATIO = 1.2
-SUMMED_TRIALS = 512  # up to here levels are worked out by running sums over k
 TABLE_ETA = np.linspace(-25.0, 25.0, 401)
 
 
@@ -62,7 +61,11 @@ class BetaBinomial(Likelihood):
         """Log f of every level, without the binomial coefficient, (n_levels, n_points)."""
         if levels is None:
             raise TypeError("the beta-binomial is defined on levels")
-        return self._at_levels(eta, guessing, levels, 0)
+        p, q = self._shapes(eta, guessing)
+        log_f = log_rising(p, levels.item, levels.values)
+        log_f += log_rising(q, levels.item, levels.trials - levels.values)
+        log_f -= log_rising(np.array([[self._phi]]), np.zeros_like(levels.item), levels.trials)
+        return (log_f,)
 
     def objective(self, eta: Array, guessing: Array | float, expected: Expected) -> Array:
         """Expected counts of the levels times their log f, added over the levels of each item."""
@@ -72,9 +75,13 @@ class BetaBinomial(Likelihood):
     def objective_slopes(self, eta: Array, guessing: Array | float, expected: Expected) -> tuple[Array, Array, Array]:
         """The information is the mean square of the scores."""
         levels = _of(expected)
-        first, second = self._at_levels(eta, guessing, levels, 2)
+        first, second = self._shape_slopes(eta, guessing, levels)
+        # an item's levels share its slope, so that derivatives become those in eta after they are added
         count = expected.components[0]
-        return levels.total(count * first), levels.total(count * first**2), levels.total(-count * second)
+        weighted = count * first
+        score, curvature = self._in_eta(levels.total(weighted), levels.total(count * second), eta, guessing)
+        square = levels.total(weighted * first) * (self._phi * logistic_slope(eta, guessing)) ** 2
+        return score, square, -curvature
 
     def parameter_step(
         self, eta: Array, guessing: Array | float, expected: Expected, slope: float, correction: float
@@ -94,7 +101,10 @@ class BetaBinomial(Likelihood):
 
     def score(self, values: Array, trials: Any, eta: Array, guessing: Array | float) -> Array:
         """D log f / d eta."""
-        return self._derivatives(values, np.asarray(trials, dtype=np.float64), eta, guessing)[0]
+        p, q = self._shapes(eta, guessing)
+        failures = np.subtract(trials, values)
+        first = digamma(p + values) - digamma(p) - digamma(q + failures) + digamma(q)
+        return np.asarray(first * self._phi * logistic_slope(eta, guessing))
 
     def information(self, trials: Any, eta: Array, guessing: Array | float) -> Array:
         """E[l'^2], a sum over k."""
@@ -128,13 +138,14 @@ class BetaBinomial(Likelihood):
         common = gammaln(phi) - gammaln(np.add(n, phi))
         return np.asarray(gammaln(p + k) - gammaln(p) + gammaln(q + np.subtract(n, k)) - gammaln(q) + common)
 
-    def _derivatives(self, k: Any, n: Any, eta: Array, guessing: Any) -> tuple[Array, Array]:
-        """First and second derivative of log f with respect to eta."""
+    def _shape_slopes(self, eta: Array, guessing: Array | float, levels: Levels) -> tuple[Array, Array]:
+        """First and second derivative of every level's log f in the shape P phi, the sum of both shapes held."""
         p, q = self._shapes(eta, guessing)
-        failures = np.subtract(n, k)
-        first = digamma(p + k) - digamma(p) - digamma(q + failures) + digamma(q)
-        second = _trigamma(p + k) - _trigamma(p) + _trigamma(q + failures) - _trigamma(q)
-        return self._in_eta(first, second, eta, guessing)
+        first, second = rising_slopes(p, levels.item, levels.values)
+        first_q, second_q = rising_slopes(q, levels.item, levels.trials - levels.values)
+        first -= first_q
+        second += second_q
+        return first, second
 
     def _shapes(self, eta: Array, guessing: Any) -> tuple[Array, Array]:
         return self._phi * logistic_curve(eta, guessing), self._phi * (1.0 - np.asarray(guessing)) * expit(-eta)
@@ -143,22 +154,6 @@ class BetaBinomial(Likelihood):
         """Derivatives with respect to eta from those with respect to the first shape, P phi."""
         slope = self._phi * logistic_slope(eta, guessing)
         return first * slope, second * slope**2 + first * slope * (1.0 - 2.0 * expit(eta))
-
-    def _at_levels(self, eta: Array, guessing: Array | float, levels: Levels, order: int) -> tuple[Array, ...]:
-        """Log f of every level without the binomial coefficient, or (order 2) its derivatives in eta."""
-        c = np.broadcast_to(np.asarray(guessing, dtype=np.float64), eta.shape)
-        if levels.trials.max(initial=0.0) > SUMMED_TRIALS:
-            k, n, eta, c = levels.values[:, None], levels.trials[:, None], eta[levels.item], c[levels.item]
-            return (self._log_kernel(k, n, eta, c),) if order == 0 else self._derivatives(k, n, eta, c)
-        p, q = self._shapes(eta, c)
-        successes, failures = (x.astype(np.intp) for x in (levels.values, levels.trials - levels.values))
-        if order == 0:
-            phi = self._phi
-            log_f = _rising(p, levels.item, successes, 0) + _rising(q, levels.item, failures, 0)
-            return (log_f + gammaln(phi) - gammaln(levels.trials[:, None] + phi),)
-        first = _rising(p, levels.item, successes, 1) - _rising(q, levels.item, failures, 1)
-        second = _rising(p, levels.item, successes, 2) + _rising(q, levels.item, failures, 2)
-        return self._in_eta(first, second, eta[levels.item], c[levels.item])
 
     def _moment(self, which: int, trials: Any, eta: Array, guessing: Array | float) -> Array:
         n, eta, c = np.broadcast_arrays(np.asarray(trials, dtype=np.float64), eta, guessing)
@@ -181,37 +176,6 @@ class BetaBinomial(Likelihood):
         return result
 
 
-def _trigamma(x: Array) -> Array:
-    """Trigamma function of positive numbers, to 1e-11: ten terms, and the asymptotic series for the rest.
-
-    Less than half the time of scipy's, which is the general zeta function.
-    """
-    total = np.zeros_like(x)
-    for k in range(10):
-        total += (x + k) ** -2.0
-    z = 1.0 / (x + 10.0)
-    z2 = z * z
-    return np.asarray(total + z * (1.0 + z * (0.5 + z * (1 / 6 - z2 * (1 / 30 - z2 * (1 / 42 - z2 / 30))))))
-
-
-def _rising(shape: Array, item: NDArray[np.intp], count: NDArray[np.intp], order: int) -> Array:
-    """Log of shape (shape + 1) ... (shape + count - 1) for every level, or its first or second derivative in the shape.
-
-    Sums of logarithms and reciprocals, running over the counts, in place of gamma functions: a tenth of the time.
-    """
-    result = np.zeros((count.size, shape.shape[1]))
-    total = np.zeros_like(shape)
-    by_count = np.argsort(count, kind="stable")
-    start = np.searchsorted(count[by_count], np.arange(count.max(initial=0) + 2))
-    for k in range(1, start.size - 1):
-        term = shape + (k - 1)
-        total += np.log(term) if order == 0 else 1.0 / term if order == 1 else -(term**-2.0)
-        levels = by_count[start[k] : start[k + 1]]
-        if levels.size:
-            result[levels] = total[item[levels]]
-    return result
-
-
 @lru_cache(maxsize=512)
 def _moments(rho: float, n: int, floor: float) -> CubicSpline:
     """E[l'^2] and E[l' l'' + l'^3] as functions of eta."""
@@ -229,10 +193,15 @@ def _moments(rho: float, n: int, floor: float) -> CubicSpline:
         k = np.sort(np.clip(np.round(np.concatenate([ends, middle], axis=1)), 0.0, n), axis=1)
         between = (k[:, 1:] + k[:, :-1]) / 2.0
         weight = np.diff(between, axis=1, prepend=-0.5, append=n + 0.5)
-    log_f = likelihood._log_kernel(k, float(n), TABLE_ETA[:, None], floor) + log_choose(float(n), k)
+    # every eta of the table is an item
+    eta, k = TABLE_ETA[:, None], np.broadcast_to(k, (TABLE_ETA.size, k.shape[1]))
+    start = np.arange(0, k.size + 1, k.shape[1])
+    levels = Levels(np.repeat(np.arange(eta.size), k.shape[1]), start, k.ravel(), np.full(k.size, float(n)))
+    log_f = likelihood.functions(eta, floor, levels)[0].reshape(k.shape) + log_choose(float(n), k)
     f = np.exp(log_f) * weight
     f /= f.sum(axis=1, keepdims=True)
-    first, second = likelihood._derivatives(k, float(n), TABLE_ETA[:, None], floor)
+    first, second = (x.reshape(k.shape) for x in likelihood._shape_slopes(eta, floor, levels))
+    first, second = likelihood._in_eta(first, second, eta, floor)
     table = [(f * first**2).sum(axis=1), (f * (first * second + first**3)).sum(axis=1)]
     return CubicSpline(TABLE_ETA, np.stack(table, axis=1))
 
