@@ -46,6 +46,17 @@ def test_its_start_is_an_estimate_of_the_overdispersion():
     assert np.mean(start) == pytest.approx(0.05, abs=0.005)
 
 
+def test_overdispersion_of_few_subjects_is_not_too_large():
+    """With the mean square of the scores for information it came out a twelfth too large."""
+    found = [
+        irsl.calibrate(counts(draw(0.01, 20, 60, 1000, seed)[2], 1000), likelihood="beta_binomial").fits[
+            "overdispersion"
+        ]
+        for seed in range(5)
+    ]
+    assert np.mean(found) == pytest.approx(0.01, rel=0.03)
+
+
 @pytest.mark.parametrize("likelihood", ["auto", "beta_binomial"])
 def test_overdispersion_is_recovered(likelihood):
     theta, b, k = draw(0.05, 200, 40, 20)

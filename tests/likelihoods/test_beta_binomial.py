@@ -126,6 +126,18 @@ def test_objective_slopes_are_finite_differences(c, largest):
     assert (information > 0).all()
 
 
+@pytest.mark.parametrize("c", [0.0, 0.2])
+def test_expected_information_is_that_of_mean_and_variance(c):
+    """Whatever was observed: at the maximum of a single response its score, and so its square, is 0."""
+    expected, eta, statistics, weight = some_expected(c=c, largest=1000)
+    likelihood = BetaBinomial(0.1)
+    _, n = statistics.cells(slice(0, 300))
+    p, slope = likelihood.response_mean(eta, c), (1 - c) * expit(eta) * expit(-eta)
+    variance = likelihood.response_variance(p[None], np.maximum(n, 1)[:, :, None])
+    direct = (weight[:, None, :] * (n > 0)[:, :, None] * slope**2 / variance).sum(axis=0)
+    np.testing.assert_allclose(likelihood.objective_slopes(eta, c, expected)[1], direct, rtol=1e-10)
+
+
 @pytest.mark.parametrize("start", [0.001, 0.02, 0.4, 0.9])
 def test_parameter_steps_climb_to_the_maximum(start):
     expected, eta, _, _ = some_expected()

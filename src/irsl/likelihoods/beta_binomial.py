@@ -73,15 +73,19 @@ class BetaBinomial(Likelihood):
         return levels.total(expected.components[0] * self.functions(eta, guessing, levels)[0])
 
     def objective_slopes(self, eta: Array, guessing: Array | float, expected: Expected) -> tuple[Array, Array, Array]:
-        """The information is the mean square of the scores."""
-        levels = _of(expected)
+        """The expected information is P'^2 / Var(k / n): what mean and variance of a count tell of eta.
+
+        The mean square of the scores would be no substitute: at the maximum of an item with two responses it is 0.
+        """
+        levels, count = _of(expected), expected.components[0]
         first, second = self._shape_slopes(eta, guessing, levels)
         # an item's levels share its slope, so that derivatives become those in eta after they are added
-        count = expected.components[0]
-        weighted = count * first
-        score, curvature = self._in_eta(levels.total(weighted), levels.total(count * second), eta, guessing)
-        square = levels.total(weighted * first) * (self._phi * logistic_slope(eta, guessing)) ** 2
-        return score, square, -curvature
+        score, curvature = self._in_eta(levels.total(count * first), levels.total(count * second), eta, guessing)
+        n = levels.trials[:, None]
+        effective = levels.total(count * (n / (1.0 + (n - 1.0) * self.overdispersion)))
+        # P'^2 / (P (1 - P)), without a difference that vanishes near 1
+        information = logistic_slope(eta, guessing) * expit(eta) / logistic_curve(eta, guessing)
+        return score, effective * information, -curvature
 
     def parameter_step(
         self, eta: Array, guessing: Array | float, expected: Expected, slope: float, correction: float
@@ -124,19 +128,15 @@ class BetaBinomial(Likelihood):
 
     def log_density(self, values: Array, trials: Any, eta: Array, guessing: Array | float) -> Array:
         """Log of the beta-binomial probability of k in n."""
-        return np.asarray(self._log_kernel(values, trials, eta, guessing) + log_choose(trials, values))
+        p, q = self._shapes(eta, guessing)
+        log_f = gammaln(p + values) - gammaln(p) + gammaln(q + np.subtract(trials, values)) - gammaln(q)
+        return np.asarray(log_f + gammaln(self._phi) - gammaln(np.add(trials, self._phi)) + log_choose(trials, values))
 
     def sample(self, eta: Array, guessing: Array | float, *, trials: int, rng: np.random.Generator) -> Array:
         """Successes of `trials`, float64."""
         p = self.response_mean(eta, guessing)
         p = rng.beta(np.maximum(p * self._phi, 1e-12), np.maximum((1 - p) * self._phi, 1e-12))
         return rng.binomial(trials, p).astype(np.float64)
-
-    def _log_kernel(self, k: Any, n: Any, eta: Array, guessing: Any) -> Array:
-        phi = self._phi
-        p, q = self._shapes(eta, guessing)
-        common = gammaln(phi) - gammaln(np.add(n, phi))
-        return np.asarray(gammaln(p + k) - gammaln(p) + gammaln(q + np.subtract(n, k)) - gammaln(q) + common)
 
     def _shape_slopes(self, eta: Array, guessing: Array | float, levels: Levels) -> tuple[Array, Array]:
         """First and second derivative of every level's log f in the shape P phi, the sum of both shapes held."""
