@@ -24,7 +24,7 @@ from testtime import page, real, simulated
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "test_time.json"
-PUBLISHED_REPLICATIONS, COVERAGE_REPLICATIONS = 15, 50
+PUBLISHED_REPLICATIONS, COVERAGE_REPLICATIONS = 20, 200
 
 
 def main() -> None:
@@ -65,7 +65,7 @@ def _parts(repetitions: int) -> list[tuple[str, Callable[..., Any], tuple[Any, .
         ("published case #0", page.published, (PUBLISHED_REPLICATIONS,))
     ]
     for design in simulated.DESIGNS:
-        replications = COVERAGE_REPLICATIONS if design.n_subjects == 1 else COVERAGE_REPLICATIONS // 5
+        replications = COVERAGE_REPLICATIONS if design.n_subjects == 1 else COVERAGE_REPLICATIONS // 10
         simulations.append((f"{design.name} #0", page.covered, (design, replications)))
     return simulations + parts
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import irsl
 from irsl.errors import DataError
-from irsl.laws.pass_at_k import bias_corrected, pass_at_k, plug_in, posterior_mean
+from irsl.laws.pass_at_k import bias_corrected, dataset_pass_at_k, pass_at_k, plug_in, posterior_mean
 from irsl.laws.power_law import fit_power_law
 
 Array = NDArray[np.float64]
@@ -30,6 +30,7 @@ BOUGHT = 50
 MIN_SAMPLES = 4  # of a subject that is sub-sampled, on every item
 LARGEST_K = 10_000
 N_K = 25
+Z90 = 1.645
 SOLVED = 0.005  # single-sample rate below which published comparisons drop an item, by the truth
 METHODS = ("plug-in", "bias-corrected", "unbiased and power law", "posterior mean", "irsl, no bank", "irsl")
 
@@ -164,8 +165,7 @@ def run_fold(study: Study, fold: int, repetitions: int) -> list[dict[str, Any]]:
     least = np.where(n > 0, n, np.inf).min(axis=1)
     test = test[least[test] >= MIN_SAMPLES]
     known = responses_of(table, n[train], c[train], "known ")
-    scale = "joint" if study.seen == "first benchmark" else "benchmark"
-    bank = irsl.calibrate(known, likelihood=study.likelihood, scale=scale).bank
+    bank = irsl.calibrate(known, scale="joint").bank if study.seen == "first benchmark" else None
     law = irsl.sampling_law(known, bank)
     column = {item: j for j, item in enumerate(law.items["item"])}
     place = np.array([column.get(f"item {j}", -1) for j in range(n.shape[1])])
@@ -227,6 +227,10 @@ def _one(
     curve = placed.curve(k).filter(pl.col("benchmark") == benchmark)
     estimates["irsl"] = curve["pass_at_k"].fill_null(np.nan).to_numpy() if whole else draws.mean(axis=0)
     low, high = np.quantile(draws, [0.05, 0.95], axis=0)
+    # the truth is itself an estimate, from the full counts
+    noise = Z90 * dataset_pass_at_k(n[target], c[target], k)["se_samples"].fill_null(0.0).fill_nan(0.0).to_numpy()
+    middle = draws.mean(axis=0)
+    low, high = middle - np.hypot(middle - low, noise), middle + np.hypot(high - middle, noise)
     seconds = time.perf_counter() - started
     alone = responses_of(table, own[None], counts[None], "new ")
     alone = alone.select(benchmark=str(table.benchmark[sampled[0]]))

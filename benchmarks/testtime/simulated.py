@@ -45,7 +45,7 @@ DESIGNS = tuple(
     Design(
         f"{rates}{f', {100 * share:.0f} % never solved' if share else ''}, {n_items} items", rates, share, 1, n_items
     )
-    for rates in ("logit-normal", "beta", "logit-t")
+    for rates in ("logit-normal", "beta", "logit-t", "two humps")
     for share in (0.0, 0.3)
     for n_items in (100, 30)
 ) + tuple(
@@ -112,6 +112,8 @@ def coverage(design: Design, replication: int) -> dict[str, Any]:
         p = expit(a * (rng.normal(size=(design.n_subjects, 1)) - b) + rng.normal(size=shape))
     elif design.rates == "beta":
         p = rng.beta(0.3, 3.0, shape)
+    elif design.rates == "two humps":
+        p = expit(np.where(rng.random(shape) < 0.5, -5.0, 0.0) + rng.normal(size=shape))
     else:
         p = expit(
             -3.0 + (2.0 * rng.normal(size=shape) if design.rates == "logit-normal" else 1.5 * rng.standard_t(3, shape))

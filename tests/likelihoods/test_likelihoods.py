@@ -7,7 +7,6 @@ from scipy.stats import binom
 
 from irsl.errors import DataError
 from irsl.likelihoods import Beta, Binomial
-from irsl.likelihoods.base import PROBIT
 from matrices import coded
 
 ETA = np.array([-7.0, -2.5, -0.3, 0.0, 0.8, 3.0, 6.0])
@@ -26,14 +25,6 @@ def some_values(likelihood, trials):
     if isinstance(likelihood, Beta):
         return np.array([0.02, 0.3, 0.7, 0.99])
     return np.arange(trials + 1.0)[:: max(1, trials // 5)]
-
-
-@pytest.mark.parametrize(("variance", "error"), [(0.05, 1e-3), (0.2, 2.1e-3), (1.0, 7e-3), (9.0, 0.011)])
-def test_the_mean_of_a_normal_logits_curve(variance, error):
-    z, w = np.polynomial.hermite_e.hermegauss(81)
-    eta = np.linspace(-8.0, 8.0, 161)
-    exact = expit(eta[:, None] + np.sqrt(variance) * z) @ w / w.sum()
-    np.testing.assert_allclose(expit(eta / np.sqrt(1.0 + PROBIT**2 * variance)), exact, atol=error)
 
 
 def statistic(likelihood, y):

@@ -37,7 +37,7 @@ LOGIT_SD = 5.0  # prior of the typical logit where nothing is known of the items
 MIN_SUBJECTS = 3  # with which items can be calibrated
 PASSES = 500
 SETTLED = 1e-6
-DRAWS = 200
+DRAWS, BACKTEST_DRAWS = 200, 80
 BELIEVED = 0.5
 BACKTESTS, MIN_BACKTESTS = 16, 6  # subjects
 MIN_HIDDEN = 5  # items
@@ -200,7 +200,7 @@ class SamplingLaw:
         ks = _whole_numbers(k)
         n_items = self.items.height
         none = np.zeros(n_items)
-        cells = Cells(none, none, self.items["slope"].to_numpy(), self.items["intercept"].to_numpy())
+        cells = Cells(none, none, *_curves(self.items))
         rng = np.random.default_rng(self.seed)
         half = self.prior[: self.prior.size // 2]
         atoms = _systematic(half / half.sum(), DRAWS, rng)
@@ -257,8 +257,8 @@ class SamplingLaw:
             warnings.warn(
                 f"{unknown.len()} items are not in the law and were left out (first: {unknown[0]!r})", stacklevel=2
             )
-        law = replace(self, inflation=self.backtest) if (counts.n_samples == 0).any() else self
-        return _fitted(counts, self.items, law, None)
+        law = replace(self, inflation=_backtest(self, counts.n_samples)) if (counts.n_samples == 0).any() else self
+        return _fitted(counts, law, None)
 
     def _benchmarks(self) -> list[str]:
         return self.items["benchmark"].unique(maintain_order=True).to_list()
@@ -368,13 +368,13 @@ def sampling_law(
     if bank is None:
         matrix = responses.to_matrix()
         items = pl.DataFrame({"item": matrix.items.astype(str), "benchmark": matrix.benchmarks.astype(str)})
-        items = items.with_columns(slope=pl.lit(1.0), intercept=pl.lit(0.0))
+        items = items.with_columns(slope=pl.lit(1.0), intercept=pl.lit(0.0), se_intercept=pl.lit(0.0))
     else:
         items = _curves_of(bank, known_benchmarks(responses, bank))
     blank = SamplingLaw(
         items, level, laws=(), prior=np.empty(0), stopping=Stopping.none(), seed=seed, has_bank=bank is not None
     )
-    return _fitted(_counts(responses, items), items, blank, progress)
+    return _fitted(_counts(responses, items), blank, progress)
 
 
 def _require_counts(responses: Responses) -> None:
@@ -395,11 +395,13 @@ def _curves_of(bank: ItemBank, known: list[str]) -> pl.DataFrame:
     parameters = part.parameters()
     if parameters.guessing.any():
         raise DataError("a law of repeated sampling takes no floors: calibrate with model='2pl' or '1pl'")
+    covariance = parameters.intercept_covariance()
     return part.items.select(
         "item",
         "benchmark",
         slope=pl.Series(parameters.discrimination),
         intercept=pl.Series(-parameters.discrimination * parameters.difficulty),
+        se_intercept=pl.lit(0.0) if covariance is None else pl.Series(np.sqrt(covariance[:, 1, 1])),
     )
 
 
@@ -429,10 +431,14 @@ def _counts(responses: Responses, items: pl.DataFrame) -> _Counts:
     return _Counts([str(s) for s in matrix.subjects], n, k)
 
 
-def _fitted(counts: _Counts, items: pl.DataFrame, law: SamplingLaw, progress: Progress | None) -> SamplingLaw:
+def _curves(items: pl.DataFrame) -> tuple[Array, Array, Array]:
+    return items["slope"].to_numpy(), items["intercept"].to_numpy(), items["se_intercept"].to_numpy()
+
+
+def _fitted(counts: _Counts, law: SamplingLaw, progress: Progress | None) -> SamplingLaw:
     """Weigh every subject's grids, learn from all subjects what rates are like, and draw."""
-    slope, intercept = items["slope"].to_numpy(), items["intercept"].to_numpy()
-    subjects = [Cells(n, k, slope, intercept) for n, k in zip(counts.n_samples, counts.n_correct, strict=True)]
+    curves = _curves(law.items)
+    subjects = [Cells(n, k, *curves) for n, k in zip(counts.n_samples, counts.n_correct, strict=True)]
     found: list[_Weighed] = []
     with ours_alone():
         for index, cells in enumerate(subjects):
@@ -447,17 +453,14 @@ def _fitted(counts: _Counts, items: pl.DataFrame, law: SamplingLaw, progress: Pr
         most = max(law.most_samples, float(counts.n_samples.sum(axis=1).max()))
         stopping = stopping_rule(counts.n_samples, counts.n_correct)
         law = replace(law, prior=prior, stopping=stopping, most_samples=most)
-        done = []
+        placed = []
         for index, cells in enumerate(subjects):
             rng = np.random.default_rng([law.seed, index])
-            done.append(
-                _placed(
-                    counts.subjects[index], cells, found[index], log_marginal[index] + np.log(priors[index]), law, rng
-                )
-            )
+            log_weight = log_marginal[index] + np.log(priors[index])
+            placed.append(_placed(counts.subjects[index], cells, found[index], log_weight, law, rng))
             if progress is not None:
                 progress(len(subjects) + index + 1, 2 * len(subjects))
-    return replace(law, laws=tuple(done))
+    return replace(law, laws=tuple(placed))
 
 
 @dataclass(frozen=True)
@@ -479,34 +482,35 @@ def _weighed(cells: Cells, has_bank: bool) -> _Weighed:
     return _Weighed(marginals, (*with_bank, rates.evidence(cells.flat(), marginals, 0.0, LOGIT_SD)))
 
 
-def _backtest(law: SamplingLaw) -> float:
+def _backtest(law: SamplingLaw, shown: Array | None = None) -> float:
     """How much farther off than claimed the law is on items that were hidden from it, at least 1.
 
-    Half of the items of up to `BACKTESTS` subjects are hidden, and pass@k of those predicted from the other half;
-    errors count without what the hidden counts are themselves uncertain by.
+    Up to `BACKTESTS` of the law's subjects are shown as many samples of every item as one of the subjects to be placed
+    has, `shown` (n_placed, n_items), or a random half of their items where that is None. pass@k of their other items
+    is predicted; errors count without what the hidden counts are themselves uncertain by.
     """
-    usable = [own for own in law.laws if law.has_bank and (own.cells.n_samples > 0).sum() >= MIN_HIDDEN * 2]
-    if len(usable) < MIN_BACKTESTS:
-        return 1.0
     rng = np.random.default_rng(law.seed)
-    ratios = []
-    for own in [usable[i] for i in rng.permutation(len(usable))[:BACKTESTS]]:
-        n, c = own.cells.n_samples, own.cells.n_correct
-        asked = np.flatnonzero(n > 0)
-        hidden = rng.permutation(asked)[: asked.size // 2]
-        seen = np.ones(n.size)
-        seen[hidden] = 0.0
-        cells = replace(own.cells, n_samples=n * seen, n_correct=c * seen)
+    ratios: list[float] = []
+    for turn, index in enumerate(rng.permutation(len(law.laws)) if law.has_bank else []):
+        n, c = law.laws[index].cells.n_samples, law.laws[index].cells.n_correct
+        wanted = n * (rng.permutation(n.size) % 2) if shown is None else shown[turn % len(shown)]
+        m = np.minimum(wanted, n)
+        hidden = np.flatnonzero((wanted == 0) & (n > 0))
+        if hidden.size < MIN_HIDDEN or not m.any():
+            continue
+        got = rng.hypergeometric(c.astype(int), (n - c).astype(int), m.astype(int)).astype(np.float64)
+        cells = replace(law.laws[index].cells, n_samples=m, n_correct=got)
         found = _weighed(cells, True)
-        placed = _placed("", cells, found, found.log_marginal + np.log(law.prior), law, rng)
+        placed = _placed("", cells, found, found.log_marginal + np.log(law.prior), law, rng, n_draws=BACKTEST_DRAWS)
         k = np.unique(np.round([1.0, np.sqrt(n[hidden].min()), max(1.0, n[hidden].min() - 1.0)]))
         truth = dataset_pass_at_k(n[hidden], c[hidden], k)
         draws = 1.0 - np.exp(log_expit(-placed.logit[:, hidden].astype(np.float64))[:, :, None] * k).mean(axis=1)
         error = draws.mean(axis=0) - truth["pass_at_k"].to_numpy()
         noise = truth["se_samples"].fill_null(0.0).to_numpy()
-        spread = np.maximum(draws.var(axis=0), SMALLEST_VARIANCE)
-        ratios.append(np.nanmean((error**2 - noise**2) / spread))
-    return float(np.sqrt(max(1.0, np.mean(ratios))))
+        ratios.append(float(np.nanmean((error**2 - noise**2) / np.maximum(draws.var(axis=0), SMALLEST_VARIANCE))))
+        if len(ratios) == BACKTESTS:
+            break
+    return float(np.sqrt(max(1.0, float(np.mean(ratios))))) if len(ratios) >= MIN_BACKTESTS else 1.0
 
 
 def _shared(log_marginal: Array) -> tuple[Array, Array]:
@@ -526,7 +530,8 @@ def _shared(log_marginal: Array) -> tuple[Array, Array]:
     distribution has nothing between them.
     """
     n_subjects, n_atoms = log_marginal.shape
-    base = np.tile(rates.SHARE_PRIOR, n_atoms // rates.SHARE_PRIOR.size)
+    one = (rates.SPREAD_PRIOR[:, None] * rates.SHARE_PRIOR).ravel()
+    base = np.tile(one, n_atoms // one.size)
     base = base / base.sum()
     likelihood = np.exp(log_marginal - log_marginal.max(axis=1, keepdims=True))
     share = np.tile(base, (n_subjects, 1))
@@ -560,13 +565,14 @@ def _placed(
     log_weight: Array,
     law: SamplingLaw,
     rng: np.random.Generator,
+    n_draws: int = DRAWS,
 ) -> SubjectRates:
     weight = np.exp(log_weight - logsumexp(log_weight))
     own = found.evidence
     shape = (len(own), rates.N_SPREADS, rates.SHARES.size)
-    atoms = np.unravel_index(_systematic(weight, DRAWS, rng), shape)
+    atoms = np.unravel_index(_systematic(weight, n_draws, rng), shape)
     which, spread, share = (np.asarray(part) for part in atoms)
-    ability = np.empty(DRAWS)
+    ability = np.empty(n_draws)
     for index, evidence in enumerate(own):
         rows = np.flatnonzero(which == index)
         at, u = evidence.ability[spread[rows]], rng.random((rows.size, 1))
@@ -581,7 +587,7 @@ def _placed(
     member = law._member()
     usual, logit = _drawn(cells, found.marginals, draws, member * ~precise, rng)
     if precise.any():
-        p = rng.beta(k[precise] + 0.5, (n - k)[precise] + 0.5, (DRAWS, int(precise.sum())))
+        p = rng.beta(k[precise] + 0.5, (n - k)[precise] + 0.5, (n_draws, int(precise.sum())))
         logit[:, precise] = np.log(p) - np.log1p(-p)
     bank_weight = float(weight.reshape(shape)[:-1].sum())
     alpha = rates.BETA_SPREADS[np.minimum(spread, rates.BETA_SPREADS.size - 1)]
@@ -620,10 +626,11 @@ def _drawn(
     usual = np.zeros((member.shape[0], rates.LOGITS.size))
     logit = np.empty((n_draws, n_items), np.float32)
     flat = cells.flat()
+    log_likelihood = rates.logit_likelihood(cells.n_samples, cells.n_correct)
     for index in range(n_draws):
-        own = flat if draws.flat[index] else cells
+        own = flat if draws.flat[index] else cells.drawn(rng)
         spread, ability = int(draws.spread[index]), float(draws.ability[index])
-        weight = rates.weights(own, spread, ability)
+        weight = rates.weights(own, log_likelihood, spread, ability)
         share = float(rates.SHARES[draws.share[index]])
         never = np.zeros(n_items)
         if share > 0:

@@ -12,9 +12,6 @@ from scipy.special import expit
 from irsl.likelihoods.statistics import Expected, Levels, SufficientStatistics
 
 Array = NDArray[np.float64]
-# the mean of logistic(N(x, v)) is nearly logistic(x / sqrt(1 + PROBIT^2 v)), off by .002 at v = .2 and by at most .011:
-# Zeger, Liang and Albert (1988)
-PROBIT = 16.0 * np.sqrt(3.0) / (15.0 * np.pi)
 
 
 class Likelihood(ABC):
