@@ -1,6 +1,6 @@
 """The law of repeated sampling on real and simulated counts: docs/test_time.md, benchmarks/results/test_time.json.
 
-    IRSL_TEST_DATA=... python benchmarks/test_time.py --processes 2            everything, about 15 minutes
+    IRSL_TEST_DATA=... python benchmarks/test_time.py --processes 2            everything, about 45 minutes
     IRSL_TEST_DATA=... python benchmarks/test_time.py --only "ladder patterns" --repetitions 8
     python benchmarks/test_time.py --page                                      the page again, from what is stored
 

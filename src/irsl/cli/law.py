@@ -281,7 +281,8 @@ def _print_curve(curve: pl.DataFrame, ks: list[int], title: str, level: float) -
         for k in columns:
             bound = f"not\nidentified\n> {_short(at[k]['pass_at_k_lower']).lstrip('>')}"
             row[f"k = {k:,}"] = _with_interval(at[k], "pass_at_k") if at[k]["identified"] else bound
-        row["never solved"] = _with_interval(part.row(0, named=True), "never_solved")
+        never = part.select(pl.col("^never_solved.*$").round(3)).row(0, named=True)  # of draws: no more digits
+        row["never solved"] = _with_interval(never, "never_solved")
         rows.append(row)
     print_table(pl.DataFrame(rows), f"{title}, {100 * level:g} % intervals", limit=MOST_ROWS)
 
