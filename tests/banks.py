@@ -12,9 +12,12 @@ from irsl.responses import Responses
 
 def make_bank(
     difficulty, discrimination=1.0, guessing=0.0, *, likelihood="bernoulli", precision=None, trials=1,
-    covariance=None, benchmark="benchmark", joint=False, misfit_variance=0.0,
+    covariance=None, benchmark="benchmark", joint=False, misfit_variance=0.0, n_subjects=0,
 ) -> ItemBank:  # fmt: skip
-    """A bank of items item-0, item-1, ...; covariance is of (log a, b), (n_items, 2, 2), None for exact items."""
+    """A bank of items item-0, item-1, ...; covariance is of (log a, b), (n_items, 2, 2), None for exact items.
+
+    n_subjects 0 is unknown, and makes N(0, 1) the prior.
+    """
     b = np.asarray(difficulty, dtype=float)
     a, c = np.broadcast_to(discrimination, b.shape), np.broadcast_to(guessing, b.shape)
     of_item = [benchmark] * b.size if isinstance(benchmark, str) else list(benchmark)
@@ -34,7 +37,7 @@ def make_bank(
             "se_discrimination": nothing if v is None else a * np.sqrt(v[:, 0, 0]),
             "covariance": nothing if v is None else v[:, 0, 1],
             "mean_response": nothing,
-            "n_subjects": [100] * b.size,
+            "n_subjects": [n_subjects] * b.size,
             "flags": [[] for _ in range(b.size)],
         },
         schema=COLUMNS,
@@ -43,7 +46,7 @@ def make_bank(
     def scale(name, benchmarks):
         return Scale(
             scale=name, benchmarks=benchmarks, model="2pl", outcome="response", likelihood=likelihood,
-            precision=precision, trials=trials, n_subjects=100, subjects_hash="", data_hash="",
+            precision=precision, trials=trials, n_subjects=n_subjects, subjects_hash="", data_hash="",
             misfit_variance=misfit_variance,
         )  # fmt: skip
 

@@ -53,9 +53,11 @@ CASES = {
 KINDS = {"bernoulli": "binary", "binomial": "counts", "beta": "probability"}
 
 
-def drawn(case, n_subjects=12, n_items=40, seed=1):
+def drawn(case, n_subjects=12, n_items=40, seed=1, calibrated_on=0):
     rng = np.random.default_rng(seed)
-    bank = make_bank(rng.normal(0, 1, n_items), rng.lognormal(0.1, 0.3, n_items), **CASES[case])
+    bank = make_bank(
+        rng.normal(0, 1, n_items), rng.lognormal(0.1, 0.3, n_items), n_subjects=calibrated_on, **CASES[case]
+    )
     items, scale = bank.parameters(), bank.scales[0]
     p = curve(rng.normal(size=n_subjects), items)
     phi = scale.precision
@@ -86,13 +88,14 @@ def slow_peak(y, bank, prior):
     return minimize_scalar(f, bounds=(start - 0.2, start + 0.2), method="bounded", options=dict(xatol=1e-9)).x
 
 
+@pytest.mark.parametrize(("calibrated_on", "variance"), [(0, 1.0), (12, 13 / 9)])
 @pytest.mark.parametrize("case", CASES)
-def test_posterior_mean_and_sd_equal_grid_integration(case):
-    bank, y, data = drawn(case)
+def test_posterior_mean_and_sd_equal_grid_integration(case, calibrated_on, variance):
+    bank, y, data = drawn(case, calibrated_on=calibrated_on)
     table = irsl.measure(data, bank, estimator="eap")
-    grid = np.linspace(-7, 7, 2801)
+    grid = np.linspace(-8, 8, 3201)
     for row, ability, se in zip(y, table["ability"], table["se_ability"], strict=True):
-        log_weight = log_likelihood(grid, row, bank) - grid**2 / 2
+        log_weight = log_likelihood(grid, row, bank) - grid**2 / (2 * variance)
         weight = np.exp(log_weight - log_weight.max())
         weight /= weight.sum()
         mean = weight @ grid
@@ -101,9 +104,11 @@ def test_posterior_mean_and_sd_equal_grid_integration(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("estimator", "prior"), [("map", 1.0), ("mle", 0.0)])
-def test_mode_equals_a_scalar_search(case, estimator, prior):
-    bank, y, data = drawn(case)
+@pytest.mark.parametrize(
+    ("estimator", "calibrated_on", "prior"), [("map", 0, 1.0), ("map", 12, 9 / 13), ("mle", 12, 0.0)]
+)
+def test_mode_equals_a_scalar_search(case, estimator, calibrated_on, prior):
+    bank, y, data = drawn(case, calibrated_on=calibrated_on)
     table = irsl.measure(data, bank, estimator=estimator)
     slow = [slow_peak(row, bank, prior) for row in y]
     np.testing.assert_allclose(table["ability"].to_numpy(), slow, atol=2e-6)
@@ -143,10 +148,10 @@ def test_interval_of_a_posterior_is_its_quantiles(case):
 
 
 def test_the_error_is_the_root_of_the_inverse_information():
-    """mle and wle: 1 / sqrt(I); map adds the prior's 1."""
-    bank, _, data = drawn("2pl")
+    """mle and wle: 1 / sqrt(I); map adds the prior's, 1 over 13 / 9 with 12 calibration subjects."""
+    bank, _, data = drawn("2pl", calibrated_on=12)
     full = data.to_matrix().trials > 0
-    for estimator, prior in (("mle", 0.0), ("wle", 0.0), ("map", 1.0)):
+    for estimator, prior in (("mle", 0.0), ("wle", 0.0), ("map", 9 / 13)):
         table = irsl.measure(data, bank, estimator=estimator)
         total = (irsl.information(table["ability"], bank) * full).sum(axis=1)
         np.testing.assert_allclose(table["se_ability"], (total + prior) ** -0.5, rtol=1e-6)

@@ -38,6 +38,38 @@ def test_a_bank_comes_back_as_it_was(bank, tmp_path):
     np.testing.assert_array_equal(back.parameters().covariance, bank.parameters().covariance)
 
 
+def test_few_subjects_leave_a_wider_prior_for_new_ones_also_in_a_saved_bank(tmp_path):
+    """12 subjects: sd sqrt(13 / 9), the ability of a new subject whose only response says nothing."""
+    rng = np.random.default_rng(0)
+    y = (rng.random((12, 30)) < 1 / (1 + np.exp(rng.normal(size=(12, 1)) - rng.normal(size=30)))).astype(float)
+    bank = irsl.calibrate(irsl.Responses.from_matrix(y, kind="binary")).bank
+    assert bank.scales[0].prior_sd == pytest.approx(np.sqrt(13 / 9))
+    bank.save(tmp_path / "bank")
+    back = ItemBank.load(tmp_path / "bank")
+    flat = back.items.with_columns(discrimination=pl.lit(1e-6), se_discrimination=None, se_difficulty=None)
+    empty = irsl.Responses.from_matrix([[1.0]], items=[back.items["item"][0]], kind="binary")
+    row = irsl.measure(empty, ItemBank(flat, back.scales, back.version)).row(0, named=True)
+    assert row["ability"] == pytest.approx(0.0, abs=1e-3)
+    assert row["se_ability"] == pytest.approx(np.sqrt(13 / 9), rel=1e-3)
+    assert row["ability_upper"] == pytest.approx(1.6449 * np.sqrt(13 / 9), rel=5e-3)
+
+
+@pytest.mark.parametrize("n_subjects", [8, 12, 42])
+def test_the_priors_sd_is_that_of_one_subject_more(n_subjects):
+    """Drawn with the others from a normal population, on the scale where the others have mean 0 and sd 1."""
+    theta = np.random.default_rng(1).normal(size=(100_000, n_subjects + 1))
+    new = (theta[:, -1] - theta[:, :-1].mean(axis=1)) / theta[:, :-1].std(axis=1)
+    assert make_bank([0.0], n_subjects=n_subjects).scales[0].prior_sd == pytest.approx(new.std(), rel=0.02)
+
+
+def test_the_priors_sd_is_bounded_and_one_where_subjects_are_many_or_unknown():
+    sd = {n: make_bank([0.0], n_subjects=n).scales[0].prior_sd for n in (0, 2, 3, 4, 5, 1_000_000)}
+    assert sd[0] == 1.0
+    assert sd[2] == sd[3] == sd[4] == pytest.approx(np.sqrt(5))
+    assert sd[5] == pytest.approx(np.sqrt(3))
+    assert sd[1_000_000] == pytest.approx(1.0, abs=1e-5)
+
+
 def test_a_hand_made_bank_without_errors_comes_back(tmp_path):
     bank = make_bank([0.0, 1.0], 1.2, 0.25, likelihood="beta", precision=7.0, benchmark=["x", "y"], joint=True)
     bank.save(tmp_path / "bank")

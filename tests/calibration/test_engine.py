@@ -61,7 +61,7 @@ def test_e_step_is_the_plain_integral(likelihood, kind, trials, guessing, missin
         values, counts = as_csr(y, n)
         matrix = coded(values, kind, counts)
     stats = likelihood.sufficient_statistics(matrix)
-    _, step = resolve(stats, items)
+    _, step = resolve(stats, items, 1.0)
     marginal, mean = plain_marginals(y, n, items, np.linspace(-8, 8, 16001))
     np.testing.assert_allclose(step.ability, mean, atol=2e-4)
     np.testing.assert_allclose(step.log_marginal, marginal, atol=0.02)
@@ -127,7 +127,7 @@ def test_the_bound_on_the_engines_own_error_holds(likelihood, trials, seed):
     if trials == 1 and isinstance(likelihood, Beta):
         y = np.clip(y, 1e-6, 1 - 1e-6)
     statistics = likelihood.sufficient_statistics(coded(y, "any", trials))
-    _, step = resolve(statistics, items)
+    _, step = resolve(statistics, items, 1.0)
     t, n = statistics.cells(slice(0, 30))
     for k in range(30):
         low, high = step.ability[k] - 9 * step.se_ability[k], step.ability[k] + 9 * step.se_ability[k]
@@ -148,7 +148,7 @@ def test_subjects_beyond_the_nodes_first_interval_are_found(trials):
     items = Items(np.zeros(8), np.linspace(-9.0, 9.0, 8), np.zeros(8), Binomial())
     theta = np.array([-8.0, 0.3, 9.5])
     k = np.round(trials * expit(items.eta(theta).T))
-    _, step = resolve(items.likelihood.sufficient_statistics(coded(k, "counts", trials)), items)
+    _, step = resolve(items.likelihood.sufficient_statistics(coded(k, "counts", trials)), items, 1.0)
     points = np.linspace(-12.0, 12.0, 480_001)
     for row in range(3):
         table = items.likelihood.log_density(k[row, :, None], trials, items.eta(points), 0.0).sum(axis=0)
@@ -295,7 +295,7 @@ def test_posteriors_narrower_than_expected_information_says_are_resolved():
         matrix.subjects, matrix.items, matrix.benchmarks, matrix.chance, "probability", matrix.values, 1,
         np.where(np.arange(400) % 2, 69.0, -69.0).astype(np.float32) * np.ones((3, 1), np.float32),
     )  # fmt: skip
-    _, step = resolve(items.likelihood.sufficient_statistics(matrix), items)
+    _, step = resolve(items.likelihood.sufficient_statistics(matrix), items, 1.0)
     points = np.linspace(-1, 1, 20001)
     _, base = items.likelihood.natural_and_base(points, 0.0)
     log_weight = 400 * base - 0.5 * points**2

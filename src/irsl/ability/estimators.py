@@ -60,6 +60,7 @@ def estimate(
     items: ItemParameters,
     likelihood: Likelihood,
     *,
+    prior_sd: float,
     estimator: str,
     level: float,
 ) -> AbilityEstimates:
@@ -69,17 +70,17 @@ def estimate(
     family with natural parameter A(eta): the score plus J / (2 I), with I the sum of n a^2 A' m' and J of n a^3 A' m''.
     """
     work = Items.of(items, likelihood)
-    nodes, step = resolve(statistics, work)
+    nodes, step = resolve(statistics, work, prior_sd)
     everyone = slice(0, statistics.shape[0])
     at_nodes = log_likelihood_at(statistics.components(everyone), work.functions(nodes.points, statistics.levels))
-    log_weight = _log_weight(statistics, work, nodes, estimator)
+    log_weight = _log_weight(statistics, work, nodes, estimator, prior_sd)
     posterior = integrate(nodes, at_nodes, log_weight, (step.ability, step.se_ability))
     points, weight = weights_on_windows(nodes, at_nodes, log_weight, posterior.low, posterior.high, WINDOW_POINTS)
     if estimator == "eap":
         ability, se = step.ability, step.se_ability
     else:
         best = weight.argmax(axis=1)
-        ability, se = _modes(statistics, work, nodes, points[np.arange(best.size), best], estimator)
+        ability, se = _modes(statistics, work, nodes, points[np.arange(best.size), best], estimator, prior_sd)
     finite = np.isfinite(ability)
     added = np.zeros(ability.size)
     if finite.any():
@@ -92,13 +93,15 @@ def estimate(
     return AbilityEstimates(ability, total, added, lower, upper, posterior.expectation, nodes)
 
 
-def _log_weight(statistics: SufficientStatistics, items: Items, nodes: Nodes, estimator: str) -> LogWeight:
-    """Log of what multiplies the likelihood: N(0, 1), nothing, or Jeffreys's prior.
+def _log_weight(
+    statistics: SufficientStatistics, items: Items, nodes: Nodes, estimator: str, prior_sd: float
+) -> LogWeight:
+    """Log of what multiplies the likelihood, up to a constant: N(0, prior_sd^2), nothing, or Jeffreys's prior.
 
     Warm's estimate is, for the 2PL, the mode under Jeffreys's prior: half the log of every subject's information.
     """
     if estimator in ("eap", "map"):
-        return lambda points, rows: np.asarray(-0.5 * points**2 - 0.5 * np.log(2 * np.pi))
+        return lambda points, rows: np.asarray(-0.5 * (points / prior_sd) ** 2)
     if estimator == "mle":
         return lambda points, rows: np.zeros_like(points)
     information = _information_at(statistics, items, nodes.points)
@@ -124,7 +127,7 @@ def _information_at(statistics: SufficientStatistics, items: Items, points: Arra
 
 
 def _modes(
-    statistics: SufficientStatistics, items: Items, nodes: Nodes, start: Array, estimator: str
+    statistics: SufficientStatistics, items: Items, nodes: Nodes, start: Array, estimator: str, prior_sd: float
 ) -> tuple[Array, Array]:
     """Start at the window's highest point and follow the score by Fisher scoring."""
     theta = np.asarray(start, dtype=np.float64)
@@ -134,7 +137,7 @@ def _modes(
     values, trials = statistics.cells(slice(0, theta.size))
     info, last, limit = np.ones(theta.size), np.zeros(theta.size), np.full(theta.size, MAX_STEP)
     for _ in range(MAX_STEPS):
-        score, info = _score_and_information(values, trials, items, theta, estimator)
+        score, info = _score_and_information(values, trials, items, theta, estimator, prior_sd)
         move = np.clip(score / info, -limit, limit)
         # with a floor the expected information understates the curvature and full steps can go to and fro for ever
         limit = np.where(move * last < 0, limit / 2.0, limit)
@@ -149,14 +152,14 @@ def _modes(
 
 
 def _score_and_information(
-    values: Array, trials: Any, items: Items, theta: Array, estimator: str
+    values: Array, trials: Any, items: Items, theta: Array, estimator: str, prior_sd: float
 ) -> tuple[Array, Array]:
     likelihood, a = items.likelihood, np.exp(items.log_a)
     eta = theta[:, None] * a + items.intercept
     score = likelihood.score(values, trials, eta, items.guessing) @ a
     info = np.maximum(likelihood.information(trials, eta, items.guessing) @ a**2, 1e-12)
     if estimator == "map":
-        return score - theta, info + 1.0
+        return score - theta / prior_sd**2, info + prior_sd**-2
     if estimator == "wle":
         return score + likelihood.information_bias(trials, eta, items.guessing) @ a**3 / (2.0 * info), info
     return score, info

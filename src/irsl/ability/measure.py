@@ -55,8 +55,9 @@ def measure(
         One outcome per benchmark, the one that the bank was calibrated on.
     bank : ItemBank
     estimator : {"eap", "map", "wle", "mle"}
-        Posterior mean or mode under N(0, 1), Warm's weighted likelihood, maximum likelihood (infinite for subjects
-        who solved all or none).
+        Posterior mean or mode under the prior of a new subject, N(0, `Scale.prior_sd`^2), Warm's weighted likelihood,
+        maximum likelihood (infinite for subjects who solved all or none). Subjects of the calibration itself are
+        better known from `Calibration.abilities`.
     level : float
         Of the intervals.
     resolution : float, optional
@@ -191,7 +192,9 @@ def measure_matrix(
             block, observed = block.select_subjects(np.flatnonzero(some)), observed[some]
         statistics = likelihood.sufficient_statistics(block)
         with ours_alone():
-            estimates = estimate(statistics, parameters, likelihood, estimator=estimator, level=level)
+            estimates = estimate(
+                statistics, parameters, likelihood, prior_sd=scale.prior_sd, estimator=estimator, level=level
+            )
         for benchmark in benchmarks:
             columns = np.flatnonzero(item_benchmark == benchmark)
             accuracy = bank_accuracy(observed[:, columns], parameters.take(columns), scale, estimates, level=level)

@@ -20,6 +20,7 @@ from irsl.responses.folder import require_ours
 
 SCHEMA_VERSION = 1
 CONVENTION = "P = c + (1 - c) logistic(a (theta - b)), a > 0; theta has mean 0 and sd 1 over the calibration subjects"
+FEWEST_SUBJECTS = 4  # with which a new subject's ability has a finite variance; fewer are taken as so many
 COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "item": pl.String,
     "benchmark": pl.String,
@@ -53,6 +54,7 @@ class Scale:
     trials : int
         Median n of the responses; a predicted response is one of that many trials.
     n_subjects : int
+        Of the calibration; 0: unknown.
     subjects_hash, data_hash : str
         SHA-256 of the calibration subjects' names and of their responses.
     misfit_variance : float
@@ -76,6 +78,18 @@ class Scale:
     misfit_variance: float
     overdispersion: float | None = None
     resolution: float | None = None
+
+    @property
+    def prior_sd(self) -> float:
+        """Standard deviation of a new subject's ability before it has responded; the mean is 0.
+
+        n calibration subjects of mean 0 and sd 1 tell those of their population with an error: a normal draw from it
+        is t distributed with variance (n + 1) / (n - 3). Where n is unknown, mean and sd are taken as exact.
+        """
+        if self.n_subjects == 0:
+            return 1.0
+        n = max(self.n_subjects, FEWEST_SUBJECTS)
+        return float(np.sqrt((n + 1) / (n - 3)))
 
     def response_likelihood(self, resolution: float | None = None) -> Likelihood:
         """Return the likelihood object, at another resolution of probabilities if one is given."""

@@ -99,10 +99,10 @@ def fit(
     return _Run(statistics, common_slope, settings, progress).fit(_State(items, prior, population))
 
 
-def resolve(statistics: SufficientStatistics, items: Items) -> tuple[Nodes, ExpectationStep]:
-    """Posteriors of new subjects under N(0, 1) given the items, and the nodes at which they were found accurate."""
+def resolve(statistics: SufficientStatistics, items: Items, prior_sd: float) -> tuple[Nodes, ExpectationStep]:
+    """Posteriors of new subjects under N(0, prior_sd^2) given the items, and the nodes at which they were accurate."""
     run = _Run(statistics, False, Settings(), None)
-    one = NormalPopulation.of(np.zeros(statistics.shape[0], np.intp))
+    one = NormalPopulation(np.zeros(statistics.shape[0], np.intp), np.zeros(1), np.array([prior_sd]))
     state = _State(items, no_prior(items.n_items), one)
     run.ensure_accuracy(state)
     step = run.expect(state)
