@@ -282,11 +282,11 @@ def _coverage(designs: list[tuple[str, dict[str, Any]]]) -> str:
         rows.append([f"all {title}", "", *(f"{100 * x:.0f}" for x in pooled), "", "", "", ""])
     return (
         "## Coverage\n\nSimulated subjects with 50 samples an item; logits of rates N(-3, 2), or Beta(.3, 3), or 1.5\n"
-        "times Student's t with 3 degrees about -3; one subject and nothing known of the items, or 20 subjects on common\n"
-        "items. In %, of 90 % intervals; bias, error and width at k = 500, ten times the samples. Two humps: half of the\n"
-        "logits N(-5, 1), half N(0, 1), which no kind of the law can be; the lower hump looks like items that are never\n"
-        "solved, and beyond the samples the intervals miss. A law cannot find out at 50 samples what rates below 1 % are\n"
-        "like other than from the shape of those above.\n\n"
+        "times Student's t with 3 degrees about -3; one subject and nothing known of the items, or 20 subjects on\n"
+        "common items. In %, of 90 % intervals; bias, error and width at k = 500, ten times the samples. Two humps:\n"
+        "half of the logits N(-5, 1), half N(0, 1), which no kind of the law can be; the lower hump looks like items\n"
+        "that are never solved, and beyond the samples the intervals miss: 50 samples cannot show what rates below\n"
+        "1 % are like other than by the shape of those above.\n\n"
         + _table(
             ["design", "replications", *(f"k = {x:,}" for x in k), "bias", "error", "plug-in's error", "width"], rows
         )

@@ -48,12 +48,11 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class SubjectRates:
+class Rates:
     """What is known of the rates of one subject on the items of one scale.
 
     Attributes
     ----------
-    subject : str
     cells : Cells
         On the items of the law, in their order.
     usual : (n_benchmarks, n_logits) float64
@@ -62,6 +61,21 @@ class SubjectRates:
         Cells whose counts are so informative that nothing else matters.
     logit : (n_draws, n_items) float32
         Joint posterior draws of the rates' logits; -inf where an item is never solved.
+    """
+
+    cells: Cells
+    usual: Array
+    precise: NDArray[np.bool_]
+    logit: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SubjectRates(Rates):
+    """The rates of a subject that was sampled, and what they depend on.
+
+    Attributes
+    ----------
+    subject : str
     ability : (n_draws,) float64
         On the bank's scale; NaN in draws for which the bank's items play no part.
     share_unsolvable : (n_draws,) float64
@@ -76,10 +90,6 @@ class SubjectRates:
     """
 
     subject: str
-    cells: Cells
-    usual: Array
-    precise: NDArray[np.bool_]
-    logit: NDArray[np.float32]
     ability: Array
     share_unsolvable: Array
     tail_index: Array
@@ -175,7 +185,11 @@ class SamplingLaw:
             success: the answer is then the bound alone, from the lower end at the horizon to 1.
         """
         ks = _whole_numbers(k)
-        return pl.concat([frame for law in self.laws for frame in self._curves(law, ks)])
+        frames = []
+        for own in self.laws:
+            for there in self._curves(own, ks, own.horizon):
+                frames.append(there.select(pl.lit(own.subject).alias("subject"), pl.all()))
+        return pl.concat(frames)
 
     def predict(self, ability: float, se: float, k: ArrayLike, *, benchmark: str | None = None) -> pl.DataFrame:
         """pass@k of a subject of which only the ability is known, as a law over compute forecasts it.
@@ -207,11 +221,11 @@ class SamplingLaw:
         spread, share = np.unravel_index(rng.permutation(atoms), (rates.N_SPREADS, rates.SHARES.size))
         draws = _Draws(np.zeros(DRAWS, bool), spread, share, rng.normal(ability, se, DRAWS))
         usual, logit = _drawn(cells, Marginals.of(cells), draws, self._member(), rng)
-        law = SubjectRates("", cells, usual, np.zeros(n_items, bool), logit, none, none, none, 1.0, np.inf)
-        frames = [f for f in self._curves(law, ks) if benchmark in (None, f["benchmark"][0])]
+        rates_there = Rates(cells, usual, np.zeros(n_items, bool), logit)
+        frames = [f for f in self._curves(rates_there, ks, np.inf) if benchmark in (None, f["benchmark"][0])]
         if not frames:
             raise DataError(f"the law has no benchmark {benchmark!r}; it has {self._benchmarks()}")
-        return pl.concat(frames).drop("subject", "identified")
+        return pl.concat(frames).drop("identified")
 
     def draws(self, k: ArrayLike, *, items: Sequence[str] | None = None) -> Array:
         """Joint posterior draws of pass@k over some of the law's items: (n_subjects, n_draws, K).
@@ -268,24 +282,24 @@ class SamplingLaw:
         names = self.items["benchmark"].to_numpy()
         return np.asarray(np.array(self._benchmarks())[:, None] == names, dtype=np.float64)
 
-    def _curves(self, law: SubjectRates, k: Array) -> Iterable[pl.DataFrame]:
+    def _curves(self, own: Rates, k: Array, horizon: float) -> Iterable[pl.DataFrame]:
+        """Rows of `curve` without the subject, a frame per benchmark."""
         tail = (1.0 - self.level) / 2.0
         member = self._member()
-        at = np.minimum(k, law.horizon)
+        at = np.minimum(k, horizon)
         fails = np.exp(log_expit(-rates.LOGITS)[:, None] * at)  # (n_logits, K)
-        total = law.usual @ (1.0 - fails)
-        if law.precise.any():
-            n, c = law.cells.n_samples[law.precise], law.cells.n_correct[law.precise]
-            total = total + member[:, law.precise] @ posterior_mean(n[:, None], c[:, None], at)
+        total = own.usual @ (1.0 - fails)
+        if own.precise.any():
+            n, c = own.cells.n_samples[own.precise], own.cells.n_correct[own.precise]
+            total = total + member[:, own.precise] @ posterior_mean(n[:, None], c[:, None], at)
         size = member.sum(axis=1)
-        known = k <= law.horizon
+        known = k <= horizon
         for index, name in enumerate(self._benchmarks()):
-            draws = self._of_items(law, np.flatnonzero(member[index]), at)
+            draws = self._of_items(own, np.flatnonzero(member[index]), at)
             low, high = np.quantile(draws, [tail, 1.0 - tail], axis=0)
             mean = total[index] / size[index]
             yield pl.DataFrame(
                 {
-                    "subject": law.subject,
                     "benchmark": name,
                     "k": k,
                     "pass_at_k": np.where(known, mean, np.nan),
@@ -295,17 +309,17 @@ class SamplingLaw:
                 }
             ).with_columns(pl.col("k").cast(pl.Int64), pl.col("pass_at_k").fill_nan(None))
 
-    def _of_items(self, law: SubjectRates, items: NDArray[np.intp], k: Array) -> Array:
+    def _of_items(self, own: Rates, items: NDArray[np.intp], k: Array) -> Array:
         """(n_draws, K) draws of pass@k over some items, those without samples spread by the backtest's factor."""
-        log_fail = log_expit(-law.logit[:, items].astype(np.float64))
-        sampled = law.cells.n_samples[items] > 0
+        log_fail = log_expit(-own.logit[:, items].astype(np.float64))
+        sampled = own.cells.n_samples[items] > 0
         total = np.zeros((log_fail.shape[0], k.size))
         for part in (sampled, ~sampled):
             if part.any():
                 factor = 1.0 if part is sampled else self.backtest
-                own = np.stack([part.sum() - np.exp(log_fail[:, part] * x).sum(axis=1) for x in k], axis=1)
-                mean = own.mean(axis=0)
-                total += np.clip(mean + factor * (own - mean), 0.0, part.sum())
+                drawn = np.stack([part.sum() - np.exp(log_fail[:, part] * x).sum(axis=1) for x in k], axis=1)
+                mean = drawn.mean(axis=0)
+                total += np.clip(mean + factor * (drawn - mean), 0.0, part.sum())
         return total / sampled.size
 
 
@@ -594,11 +608,11 @@ def _placed(
     eta = np.where(flat[:, None], ability[:, None], cells.slope * ability[:, None] + cells.intercept)
     tail_index = alpha * np.median(expit(eta), axis=1)
     return SubjectRates(
-        subject,
         cells,
         usual,
         precise,
         logit,
+        subject,
         np.where(flat, np.nan, ability),
         rates.SHARES[share],
         np.where(spread < rates.BETA_SPREADS.size, np.where(share > 0, np.inf, tail_index), np.inf),
