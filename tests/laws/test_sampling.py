@@ -88,7 +88,7 @@ def test_marginal_likelihoods_are_the_integrals(n, k, spread):
 def test_posterior_weights_give_the_expected_pass_at_k(spread):
     """On the grid, against closed forms of the Beta and adaptive quadrature of the other kinds."""
     n, k = np.array([0.0, 50.0, 50.0]), np.array([0.0, 0.0, 4.0])
-    cells = Cells(n, k, np.full(3, 1.2), np.array([-1.0, -2.0, 0.3]), np.zeros(3))
+    cells = Cells(n, k, np.full(3, 1.2), np.array([-1.0, -2.0, 0.3]))
     ability, at = -0.4, np.array([1.0, 30.0, 2000.0])
     found = counted(cells, spread, ability) @ (1.0 - np.exp(log_expit(-rates.LOGITS)[:, None] * at))
     eta = cells.slope * ability + cells.intercept
@@ -115,7 +115,7 @@ def test_posterior_weights_give_the_expected_pass_at_k(spread):
 def test_curves_are_means_over_the_scatter():
     eta = np.linspace(-5.0, 4.0, 19)
     none = np.zeros(eta.size)
-    cells = Cells(none, none, np.ones(eta.size), eta, none)
+    cells = Cells(none, none, np.ones(eta.size), eta)
     for spread in (*range(2, 16), *(BETA_SPREADS.size + 16 * kind + i for kind in range(4) for i in range(11))):
         mean = counted(cells, spread, 0.0) @ expit(rates.LOGITS)
         np.testing.assert_allclose(mean, expit(eta), rtol=0.03)
@@ -131,7 +131,7 @@ def test_ability_is_integrated(n_items, n):
     n, ones = np.full(n_items, float(n)), np.ones(n_items)
     p = np.where(rng.random(n_items) < 0.7, expit(rng.normal(-1.0, 1.5, n_items)), 0.0)
     k = rng.binomial(n.astype(int), p).astype(float)
-    cells = Cells(n, k, ones, rng.normal(-1.0, 1.0, n_items), 0.0 * ones)
+    cells = Cells(n, k, ones, rng.normal(-1.0, 1.0, n_items))
     found = rates.evidence(cells, Marginals.of(cells), 0.0, 2.0)
     table = rates.log_marginal_table(cells.n_samples, cells.n_correct)
     theta = np.linspace(-8, 8, 3201)
@@ -314,16 +314,6 @@ def test_draws_are_what_the_intervals_are_of():
     np.testing.assert_allclose(both, (law.draws([3], items=[first]) + law.draws([3], items=[other])) / 2)
     with pytest.raises(irsl.DataError, match="elsewhere"):
         law.draws([3], items=["elsewhere"])
-
-
-def test_errors_of_the_items_widen_what_is_predicted():
-    rng, p = population(7, n_subjects=10)
-    law = irsl.sampling_law(counts(rng.binomial(200, p), 200))
-    vague = replace(law, items=law.items.with_columns(se_intercept=pl.lit(1.0)))
-    widths = [
-        (c["pass_at_k_upper"] - c["pass_at_k_lower"])[0] for c in (own.predict(0.0, 0.0, [10]) for own in (law, vague))
-    ]
-    assert widths[1] > 1.1 * widths[0]
 
 
 def test_intervals_widen_by_what_others_show_of_the_same_items():

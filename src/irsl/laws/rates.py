@@ -15,7 +15,7 @@ section 7.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -49,24 +49,18 @@ class Cells:
     ----------
     n_samples, n_correct : (n_items,) float64
         0 and 0 where an item was not sampled.
-    slope, intercept, se_intercept : (n_items,) float64
-        Of eta = slope theta + intercept, and how well the intercept is known.
+    slope, intercept : (n_items,) float64
+        Of eta = slope theta + intercept.
     """
 
     n_samples: Array
     n_correct: Array
     slope: Array
     intercept: Array
-    se_intercept: Array
 
     def flat(self) -> Cells:
         """Return the same counts on items of which nothing is known: eta is ability itself."""
-        none = np.zeros_like(self.slope)
-        return Cells(self.n_samples, self.n_correct, np.ones_like(self.slope), none, none)
-
-    def drawn(self, rng: np.random.Generator) -> Cells:
-        """Return the same counts on items whose intercepts are drawn."""
-        return replace(self, intercept=self.intercept + self.se_intercept * rng.standard_normal(self.intercept.size))
+        return Cells(self.n_samples, self.n_correct, np.ones_like(self.slope), np.zeros_like(self.slope))
 
 
 @dataclass(frozen=True)

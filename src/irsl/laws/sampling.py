@@ -382,7 +382,7 @@ def sampling_law(
     if bank is None:
         matrix = responses.to_matrix()
         items = pl.DataFrame({"item": matrix.items.astype(str), "benchmark": matrix.benchmarks.astype(str)})
-        items = items.with_columns(slope=pl.lit(1.0), intercept=pl.lit(0.0), se_intercept=pl.lit(0.0))
+        items = items.with_columns(slope=pl.lit(1.0), intercept=pl.lit(0.0))
     else:
         items = _curves_of(bank, known_benchmarks(responses, bank))
     blank = SamplingLaw(
@@ -409,13 +409,11 @@ def _curves_of(bank: ItemBank, known: list[str]) -> pl.DataFrame:
     parameters = part.parameters()
     if parameters.guessing.any():
         raise DataError("a law of repeated sampling takes no floors: calibrate with model='2pl' or '1pl'")
-    covariance = parameters.intercept_covariance()
     return part.items.select(
         "item",
         "benchmark",
         slope=pl.Series(parameters.discrimination),
         intercept=pl.Series(-parameters.discrimination * parameters.difficulty),
-        se_intercept=pl.lit(0.0) if covariance is None else pl.Series(np.sqrt(covariance[:, 1, 1])),
     )
 
 
@@ -445,8 +443,8 @@ def _counts(responses: Responses, items: pl.DataFrame) -> _Counts:
     return _Counts([str(s) for s in matrix.subjects], n, k)
 
 
-def _curves(items: pl.DataFrame) -> tuple[Array, Array, Array]:
-    return items["slope"].to_numpy(), items["intercept"].to_numpy(), items["se_intercept"].to_numpy()
+def _curves(items: pl.DataFrame) -> tuple[Array, Array]:
+    return items["slope"].to_numpy(), items["intercept"].to_numpy()
 
 
 def _fitted(counts: _Counts, law: SamplingLaw, progress: Progress | None) -> SamplingLaw:
@@ -642,7 +640,7 @@ def _drawn(
     flat = cells.flat()
     log_likelihood = rates.logit_likelihood(cells.n_samples, cells.n_correct)
     for index in range(n_draws):
-        own = flat if draws.flat[index] else cells.drawn(rng)
+        own = flat if draws.flat[index] else cells
         spread, ability = int(draws.spread[index]), float(draws.ability[index])
         weight = rates.weights(own, log_likelihood, spread, ability)
         share = float(rates.SHARES[draws.share[index]])
