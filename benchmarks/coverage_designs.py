@@ -56,6 +56,8 @@ class Design:
     seen : {"all", "70 %", "two blocks", "three blocks", "routed"}
     abilities : {"normal", "bimodal", "skewed"}
     difficulty_sd : float
+    independent : {"difficulty", "intercept"}
+        Which of b and d = -a b is drawn independently of a; the prior of `irsl.calibrate` says d.
     rho : float
         Intra-class correlation of the samples of one cell.
     clipped : bool
@@ -75,6 +77,7 @@ class Design:
     seen: str = "all"
     abilities: str = "normal"
     difficulty_sd: float = 1.2
+    independent: str = "difficulty"
     rho: float = 0.0
     clipped: bool = False
     families: bool = False
@@ -103,6 +106,9 @@ def designs() -> list[Design]:
                     name = f"{n_subjects} x {n_items} {kind} {model}, {seen} seen"
                     sd = DIFFICULTY_SD[kind]
                     result.append(Design(name, "sizes", n_subjects, n_items, kind, model, seen, difficulty_sd=sd))
+    for seen in ("all", "70 %"):
+        name = f"42 x 1000 binary 2pl, intercepts independent, {seen} seen"
+        result.append(Design(name, "sizes", 42, 1000, seen=seen, independent="intercept"))
     for clipped in (False, True):
         name = "1000 x 40 probability 2pl, difficulties of sd 1.2" + (", clipped at 1e-6" if clipped else "")
         result.append(Design(name, "probabilities", 1000, 40, "probability", clipped=clipped))
@@ -171,7 +177,7 @@ def replicate(design: Design, replication: int) -> dict[str, float] | str:
         ),
         "converged": float(calibration.converged),
     }
-    if design.n_subjects <= KNOWN_ABILITIES_UP_TO:
+    if design.n_subjects <= KNOWN_ABILITIES_UP_TO and design.independent == "difficulty":
         b, se = difficulty_with_abilities_known(design, draw)
         result |= _scores("difficulty, abilities known", b - draw.b, se, place)
     return result
@@ -182,6 +188,8 @@ def draw_responses(design: Design, rng: np.random.Generator) -> Draw:
     theta = _draw_abilities(design, rng)
     b = rng.normal(MEAN_DIFFICULTY, design.difficulty_sd, design.n_items)
     a = rng.lognormal(0.0, SD_LOG_A, design.n_items) if design.model == "2pl" else np.ones(design.n_items)
+    if design.independent == "intercept":
+        b = b / a
     eta = a * (theta[:, None] - b)
     if design.families:
         n_families = design.n_subjects // FAMILY_SIZE
