@@ -304,6 +304,8 @@ def _picture(found: list[tuple[str, list[dict[str, Any]]]], path: Path) -> None:
             axis.plot(k, curve, color=COLOURS[method], lw=2.2 if method == "irsl" else 1.2, label=method)
         axis.axvline(np.median([f["bought"] for f in folds]), color="#dddddd", lw=1, zorder=0)
         axis.set(xscale="log", title=name, ylim=(0, None))
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axis.xaxis.set_minor_formatter("")
         axis.title.set_fontsize(9)
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)

@@ -64,15 +64,12 @@ class Study:
     benchmarks : tuple of str
     seen : {"half", "30 items", "easier half", "first benchmark"}
         What is sampled; pass@k is that of all items, of the harder half, or of the second benchmark.
-    likelihood : str
-        Of the calibration.
     """
 
     name: str
     folder: str
     benchmarks: tuple[str, ...]
     seen: str = "half"
-    likelihood: str = "auto"
 
 
 SETS = (
@@ -81,7 +78,7 @@ SETS = (
     Study("livecodebench generation", "livecodebench", ("codegeneration",)),
     Study("livecodebench execution, reasoned", "livecodebench", ("codeexecution_cot",)),
     Study("Terminal-Bench", "agents_swebench_terminal", ("terminal_bench_1_0",)),
-    Study("Pythia on GSM8K", "pythia_sampling_gsm8k", ("gsm8k_128",), likelihood="binomial"),
+    Study("Pythia on GSM8K", "pythia_sampling_gsm8k", ("gsm8k_128",)),
     Study("ladder facts", "ladder", ("facts_sampled",)),
     Study("ladder patterns", "ladder", ("patterns_sampled",)),
     Study("ladder recall", "ladder", ("recall_sampled",)),
@@ -90,12 +87,12 @@ SETS = (
 TRANSFERS = (
     Study("evalperf MBPP+, 30 items", "evalperf", ("MBPP+",), "30 items"),
     Study("livecodebench execution, 30 items", "livecodebench", ("codeexecution_cot",), "30 items"),
-    Study("Pythia on GSM8K, 30 items", "pythia_sampling_gsm8k", ("gsm8k_128",), "30 items", "binomial"),
+    Study("Pythia on GSM8K, 30 items", "pythia_sampling_gsm8k", ("gsm8k_128",), "30 items"),
     Study("ladder patterns, 30 items", "ladder", ("patterns_sampled",), "30 items"),
     Study("evalperf MBPP+, easier half", "evalperf", ("MBPP+",), "easier half"),
     Study("livecodebench generation, easier half", "livecodebench", ("codegeneration",), "easier half"),
     Study("Terminal-Bench, easier half", "agents_swebench_terminal", ("terminal_bench_1_0",), "easier half"),
-    Study("Pythia on GSM8K, easier half", "pythia_sampling_gsm8k", ("gsm8k_128",), "easier half", "binomial"),
+    Study("Pythia on GSM8K, easier half", "pythia_sampling_gsm8k", ("gsm8k_128",), "easier half"),
     Study("ladder patterns, easier half", "ladder", ("patterns_sampled",), "easier half"),
     Study("evalperf, HumanEval+ to MBPP+", "evalperf", ("HumanEval+", "MBPP+"), "first benchmark"),
     Study(
