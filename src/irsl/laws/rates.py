@@ -34,7 +34,6 @@ LOGIT_SPREADS = np.array([(s, *shape) for shape in SHAPES for s in np.geomspace(
 SHARES = np.array([0.0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
 SHARE_PRIOR = np.append(0.2, np.full(SHARES.size - 1, 0.8 / (SHARES.size - 1)))  # before any data
 N_SPREADS = BETA_SPREADS.size + len(LOGIT_SPREADS)
-SPREAD_PRIOR = np.full(N_SPREADS, 1.0 / N_SPREADS)
 COARSE, FINE, PASSES = 33, 17, 2  # abilities looked at: over the prior, then about the peak, so many times
 KEPT_NATS = 14.0
 PRODUCTS = 100  # factors of at least the smallest share, multiplied before a logarithm is taken

@@ -529,7 +529,7 @@ def _shared(log_marginal: Array) -> tuple[Array, Array]:
     """Distribution of the atoms over subjects, by EM, every subject weighed by what the others say.
 
     Weighed by a distribution that it helped to find a subject would count twice; one subject alone has
-    that from before any data, uniform but for half of it on no unsolvable items.
+    that from before any data, uniform but for a fifth of it on no unsolvable items.
 
     Returns
     -------
@@ -542,8 +542,7 @@ def _shared(log_marginal: Array) -> tuple[Array, Array]:
     distribution has nothing between them.
     """
     n_subjects, n_atoms = log_marginal.shape
-    one = (rates.SPREAD_PRIOR[:, None] * rates.SHARE_PRIOR).ravel()
-    base = np.tile(one, n_atoms // one.size)
+    base = np.tile(rates.SHARE_PRIOR, n_atoms // rates.SHARE_PRIOR.size)
     base = base / base.sum()
     likelihood = np.exp(log_marginal - log_marginal.max(axis=1, keepdims=True))
     share = np.tile(base, (n_subjects, 1))
