@@ -286,8 +286,8 @@ def _coverage(designs: list[tuple[str, dict[str, Any]]]) -> str:
         "common items. In %, of 90 % intervals; bias, error and width at k = 500, ten times the samples. Two humps:\n"
         "half of the logits N(-5, 1), half N(0, 1), which no kind of the law can be; the lower hump looks like items\n"
         "that are never solved, and beyond the samples the intervals miss: 50 samples cannot show what rates below\n"
-        "1 % are like other than by the shape of those above. 20 subjects on common items without unsolvable ones have\n"
-        "intervals that are too narrow: they take the items' curves as they were calibrated.\n\n"
+        "1 % are like other than by the shape of those above. 20 subjects on common items without unsolvable ones\n"
+        "have intervals that are too narrow: they take the items' curves as they were calibrated.\n\n"
         + _table(
             ["design", "replications", *(f"k = {x:,}" for x in k), "bias", "error", "plug-in's error", "width"], rows
         )
