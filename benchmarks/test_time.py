@@ -30,7 +30,9 @@ PUBLISHED_REPLICATIONS, COVERAGE_REPLICATIONS = 20, 200
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", default=[], help="name of a part; may be repeated")
-    parser.add_argument("--repetitions", type=int, default=48, help="of a data set, over its folds; of transfers half")
+    parser.add_argument(
+        "--repetitions", type=int, default=100, help="of a data set, over its folds; of transfers a quarter"
+    )
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--again", action="store_true", help="forget what is stored")
     parser.add_argument("--page", action="store_true", help="only write the page")
@@ -57,7 +59,7 @@ def _parts(repetitions: int) -> list[tuple[str, Callable[..., Any], tuple[Any, .
     """Every part with its function: folds of the real sets, and chunks of simulations."""
     parts: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = [
         (f"{study.name} #{fold}", page.folded, (study, fold, number // real.FOLDS))
-        for studies, number in ((real.SETS, repetitions), (real.TRANSFERS, repetitions // 2))
+        for studies, number in ((real.SETS, repetitions), (real.TRANSFERS, repetitions // 4))
         for study in studies
         for fold in range(real.FOLDS)
     ]

@@ -26,9 +26,10 @@ OPENING = """# Repeated sampling
 `IRSL_TEST_DATA=... python benchmarks/test_time.py` sub-samples real counts of correct samples and estimates pass@k from
 what is left. A quarter of the subjects is new: of these at most 50 samples on half of the items are kept (half of the
 samples where there are fewer than 100), drawn without replacement; the other subjects calibrate the items with all
-their samples. The truth is the unbiased estimate from all samples on all items, for k up to their number (at most
-10,000). No item is left out because of what the full data show. Intervals are widened by the sampling error of the
-truth where coverage is counted. docs/mathematics.md, section 7, says what the law is.
+their samples and `calibrate`'s defaults: beta-binomial where the counts ask for it. The truth is the unbiased estimate
+from all samples on all items, for k up to their number (at most 10,000). No item is left out because of what the full
+data show. Intervals are widened by the sampling error of the truth where coverage is counted. docs/mathematics.md,
+section 7, says what the law is.
 
 - plug-in: mean of 1 - (1 - c/n)^k. bias-corrected: plus the second-order term of its bias.
 - unbiased and power law: Chen et al. (2021) for k up to n, exp(-a k^-b) fitted to it beyond (Brown et al., 2024).
@@ -54,7 +55,8 @@ JOINT = """## Training compute and samples
 `python benchmarks/joint_law.py`: abilities of Pythia checkpoints against log FLOPs, pass@k from the forecast ability.
 At a fixed size abilities saturate, so the lines are bent; a classical law bent in the same way is level or ahead
 where the last checkpoints are held out, and behind where the largest size is. The nearest trained checkpoint is level
-or ahead as a guess of the value itself. What laws add is an interval.
+or ahead as a guess of the value itself. What laws add is an interval; that of the joint law is too wide where the last
+checkpoints are held out.
 
 ![pass@k against training compute, and sizes at equal inference compute](pictures/joint_law.png)
 """

@@ -12,12 +12,10 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 from scipy.special import expit, log_expit, logsumexp
 
 from irsl.ability.measure import known_benchmarks
@@ -29,6 +27,7 @@ from irsl.laws.pass_at_k import dataset_pass_at_k, posterior_mean
 from irsl.laws.rates import Cells, Evidence, Marginals
 from irsl.laws.stopping import Stopping, stopping_rule
 from irsl.likelihoods.base import Array
+from irsl.likelihoods.statistics import dense
 from irsl.responses import Responses
 from irsl.threads import ours_alone
 
@@ -136,7 +135,7 @@ class SamplingLaw:
         """Factor on the spread of what is predicted for items without samples, at least 1.
 
         Subjects differ from the items' curves on many items at a time; the factor is how much farther off than claimed
-        the law was on items hidden from it.
+        the law was on items hidden from it. 1 where fewer than six subjects can be predicted so.
         """
         return _backtest(self) if self.inflation is None else self.inflation
 
@@ -187,7 +186,7 @@ class SamplingLaw:
         ks = _whole_numbers(k)
         frames = []
         for own in self.laws:
-            for there in self._curves(own, ks, own.horizon):
+            for there in self._rows(own, ks, own.horizon):
                 frames.append(there.select(pl.lit(own.subject).alias("subject"), pl.all()))
         return pl.concat(frames)
 
@@ -214,7 +213,7 @@ class SamplingLaw:
         ks = _whole_numbers(k)
         n_items = self.items.height
         none = np.zeros(n_items)
-        cells = Cells(none, none, *_curves(self.items))
+        cells = Cells(none, none, *_slope_and_intercept(self.items))
         rng = np.random.default_rng(self.seed)
         half = self.prior[: self.prior.size // 2]
         atoms = _systematic(half / half.sum(), DRAWS, rng)
@@ -222,7 +221,7 @@ class SamplingLaw:
         draws = _Draws(np.zeros(DRAWS, bool), spread, share, rng.normal(ability, se, DRAWS))
         usual, logit = _drawn(cells, Marginals.of(cells), draws, self._member(), rng)
         rates_there = Rates(cells, usual, np.zeros(n_items, bool), logit)
-        frames = [f for f in self._curves(rates_there, ks, np.inf) if benchmark in (None, f["benchmark"][0])]
+        frames = [f for f in self._rows(rates_there, ks, np.inf) if benchmark in (None, f["benchmark"][0])]
         if not frames:
             raise DataError(f"the law has no benchmark {benchmark!r}; it has {self._benchmarks()}")
         return pl.concat(frames).drop("identified")
@@ -254,6 +253,9 @@ class SamplingLaw:
     def place(self, responses: Responses) -> SamplingLaw:
         """Laws of other subjects on the same items, with what these subjects' rates are like as prior.
 
+        Where these subjects lack samples of some items, up to 16 of the law's own are first predicted from the samples
+        that these have, which takes seconds: see `backtest`.
+
         Raises
         ------
         DataError
@@ -282,7 +284,7 @@ class SamplingLaw:
         names = self.items["benchmark"].to_numpy()
         return np.asarray(np.array(self._benchmarks())[:, None] == names, dtype=np.float64)
 
-    def _curves(self, own: Rates, k: Array, horizon: float) -> Iterable[pl.DataFrame]:
+    def _rows(self, own: Rates, k: Array, horizon: float) -> Iterable[pl.DataFrame]:
         """Rows of `curve` without the subject, a frame per benchmark."""
         tail = (1.0 - self.level) / 2.0
         member = self._member()
@@ -340,8 +342,8 @@ def sampling_law(
         Counts, or binary trials, of one scale: one benchmark, or several that the bank has on one scale.
     bank : ItemBank, optional
         Difficulties and discriminations of the items; pass@k is then that of all its items, sampled or not. Left out,
-        the items are calibrated on the responses where there are at least three subjects; with fewer nothing is known
-        of the items but their counts.
+        the items are calibrated on the responses, with `calibrate`'s defaults, where there are at least three subjects;
+        with fewer nothing is known of the items but their counts.
     benchmark : str or list of str, optional
         As `responses.select`.
     level : float
@@ -428,11 +430,8 @@ def _counts(responses: Responses, items: pl.DataFrame) -> _Counts:
     """(n_subjects, n_items) counts on the law's items; every subject must have some."""
     matrix = responses.to_matrix(items=items["item"].to_list())
 
-    def dense(array: Any) -> Array:
-        whole = array.toarray() if sparse.issparse(array) else array
-        return np.asarray(np.broadcast_to(np.asarray(whole, dtype=np.float64), (matrix.n_subjects, matrix.n_items)))
-
-    n, k = dense(matrix.trials), dense(matrix.values)
+    n = np.broadcast_to(dense(matrix.trials), (matrix.n_subjects, matrix.n_items))  # one number, where all are equal
+    k = dense(matrix.values)
     empty = np.flatnonzero(n.sum(axis=1) == 0)
     if empty.size == matrix.n_subjects:
         raise DataError("no item of the responses is known to the law")
@@ -443,13 +442,13 @@ def _counts(responses: Responses, items: pl.DataFrame) -> _Counts:
     return _Counts([str(s) for s in matrix.subjects], n, k)
 
 
-def _curves(items: pl.DataFrame) -> tuple[Array, Array]:
+def _slope_and_intercept(items: pl.DataFrame) -> tuple[Array, Array]:
     return items["slope"].to_numpy(), items["intercept"].to_numpy()
 
 
 def _fitted(counts: _Counts, law: SamplingLaw, progress: Progress | None) -> SamplingLaw:
     """Weigh every subject's grids, learn from all subjects what rates are like, and draw."""
-    curves = _curves(law.items)
+    curves = _slope_and_intercept(law.items)
     subjects = [Cells(n, k, *curves) for n, k in zip(counts.n_samples, counts.n_correct, strict=True)]
     found: list[_Weighed] = []
     with ours_alone():
