@@ -63,7 +63,7 @@ def test_what_is_refused():
     bank = make_bank([0.0])
     with pytest.raises(irsl.DataError, match="number 1"):
         irsl.information([0.0, np.nan], bank)
-    with pytest.raises(ValueError, match="bernoulli, binomial, beta_binomial or beta"):
+    with pytest.raises(ValueError, match="bernoulli, binomial, beta_binomial, logit_normal_binomial or beta"):
         irsl.information(0.0, bank, likelihood="normal")
     with pytest.raises(ValueError, match="has no precision"):
         irsl.information(0.0, bank, likelihood="beta")

@@ -15,7 +15,8 @@ from scipy.stats import norm
 from irsl.ability.estimators import AbilityEstimates
 from irsl.calibration.bank import Scale
 from irsl.calibration.parameters import ItemParameters
-from irsl.likelihoods.base import Array, logistic_curve, logistic_slope
+from irsl.likelihoods import Likelihood
+from irsl.likelihoods.base import Array
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def bank_accuracy(
     n_items = items.n_items
     nodes = estimates.nodes.points
     likelihood = scale.response_likelihood()
-    curves = logistic_curve(items.eta(nodes), items.guessing[:, None])
+    curves = likelihood.response_mean(items.eta(nodes), items.guessing[:, None])
     noise = likelihood.response_variance(curves, scale.trials)
     seen = np.isfinite(responses)
     n_observed = seen.sum(axis=1)
@@ -63,9 +64,9 @@ def bank_accuracy(
     variance = np.maximum((expectation * (total_curve - predicted[:, None]) ** 2).sum(axis=1), 0.0)
     variance += (expectation * (unseen @ noise)).sum(axis=1)
     if items.covariance is not None:
-        slope = (unseen @ _curve_slope(items, nodes) * expectation).sum(axis=1)
+        slope = (unseen @ _curve_slope(items, likelihood, nodes) * expectation).sum(axis=1)
         variance += slope**2 * estimates.item_variance
-        variance += (expectation * (unseen @ _curve_variance(items, nodes))).sum(axis=1)
+        variance += (expectation * (unseen @ _curve_variance(items, likelihood, nodes))).sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         misfit = scale.misfit_variance * n_unseen**2 * (1.0 / np.maximum(n_observed, 1) + 1.0 / n_unseen)
     variance += np.where(n_unseen > 0, misfit, 0.0)
@@ -80,16 +81,16 @@ def bank_accuracy(
     )
 
 
-def _curve_slope(items: ItemParameters, points: Array) -> Array:
+def _curve_slope(items: ItemParameters, likelihood: Likelihood, points: Array) -> Array:
     """DP / d theta of every item, (n_items, n_points)."""
-    return items.discrimination[:, None] * logistic_slope(items.eta(points), items.guessing[:, None])
+    return items.discrimination[:, None] * likelihood.response_slope(items.eta(points), items.guessing[:, None])
 
 
-def _curve_variance(items: ItemParameters, points: Array) -> Array:
+def _curve_variance(items: ItemParameters, likelihood: Likelihood, points: Array) -> Array:
     """Variance of every curve from its item's errors, (n_items, n_points)."""
     if items.covariance is None:
         return np.zeros((items.n_items, points.size))
     gap = points[None, :] - items.difficulty[:, None]
     v = items.covariance
     spread = v[:, 1, 1, None] - 2.0 * gap * v[:, 0, 1, None] + gap**2 * v[:, 0, 0, None]
-    return np.asarray(_curve_slope(items, points) ** 2 * spread)
+    return np.asarray(_curve_slope(items, likelihood, points) ** 2 * spread)

@@ -9,8 +9,14 @@ from numpy.typing import ArrayLike
 from irsl.calibration.bank import ItemBank
 from irsl.calibration.short_form import item_information
 from irsl.errors import DataError, OptionError
-from irsl.likelihoods import Beta, BetaBinomial, Binomial, Likelihood
+from irsl.likelihoods import Beta, BetaBinomial, Binomial, Likelihood, LogitNormalBinomial
 from irsl.likelihoods.base import Array
+
+WITH_PARAMETER: dict[str, type[Likelihood]] = {
+    "beta_binomial": BetaBinomial,
+    "logit_normal_binomial": LogitNormalBinomial,
+    "beta": Beta,
+}
 
 
 def information(
@@ -19,7 +25,7 @@ def information(
     """Fisher information of one response to each item about each ability.
 
     a^2 P'^2 / (P (1 - P)) for a Bernoulli trial with P' = dP / d eta, of which a binomial count of n holds n times as
-    much; the exact sum over k for a beta-binomial count, at least n a^2 P'^2 / (P (1 - P) (1 + (n - 1) rho));
+    much; the exact sum over k for a beta-binomial or logit-normal count, at least a^2 P'^2 / Var(k / n);
     a^2 (phi mu (1 - mu))^2 (trigamma(mu phi) + trigamma((1 - mu) phi)) for a Beta response.
 
     Parameters
@@ -27,9 +33,8 @@ def information(
     ability : (n_abilities,) float64
         In standard deviations of the calibration population.
     bank : ItemBank
-    likelihood : {"bernoulli", "binomial", "beta_binomial", "beta"} or Likelihood, optional
-        Default: the one that each scale was calibrated with. "beta" and "beta_binomial" by name take the scale's
-        precision or overdispersion.
+    likelihood : {"bernoulli", "binomial", "beta_binomial", "logit_normal_binomial", "beta"} or Likelihood, optional
+        Default: the one that each scale was calibrated with. Those with a parameter of their own take the scale's.
     trials : int
         Trials of a response, for counts.
 
@@ -52,13 +57,16 @@ def information(
         index = np.flatnonzero((bank.items["scale"] == scale.scale).to_numpy())
         chosen = scale.response_likelihood()
         if isinstance(likelihood, str):
-            if likelihood not in ("bernoulli", "binomial", "beta_binomial", "beta"):
+            if likelihood not in ("bernoulli", "binomial", *WITH_PARAMETER):
                 raise OptionError(
-                    f"likelihood {likelihood!r} is not supported; choose bernoulli, binomial, beta_binomial or beta"
+                    f"likelihood {likelihood!r} is not supported; choose bernoulli, binomial, "
+                    f"{', '.join(list(WITH_PARAMETER)[:-1])} or {list(WITH_PARAMETER)[-1]}"
                 )
-            own = {"beta": (Beta, "precision"), "beta_binomial": (BetaBinomial, "overdispersion")}.get(likelihood)
-            if own is not None and not isinstance(chosen, own[0]):
-                raise OptionError(f"scale {scale.scale!r} has no {own[1]}; pass likelihood={own[0].__name__}(...)")
+            own = WITH_PARAMETER.get(likelihood)
+            if own is not None and not isinstance(chosen, own):
+                raise OptionError(
+                    f"scale {scale.scale!r} has no {own.parameter_name}; pass likelihood={own.__name__}(...)"
+                )
             chosen = Binomial(likelihood) if own is None else chosen
         elif likelihood is not None:
             chosen = likelihood

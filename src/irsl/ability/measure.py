@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from irsl.responses.matrix import ResponseMatrix
 
 LIKELIHOODS_OF_KIND = {
-    "binary": ("bernoulli", "binomial", "beta_binomial"),
-    "counts": ("bernoulli", "binomial", "beta_binomial"),
+    "binary": ("bernoulli", "binomial", "beta_binomial", "logit_normal_binomial"),
+    "counts": ("bernoulli", "binomial", "beta_binomial", "logit_normal_binomial"),
     "probability": ("beta",),
 }
 BLOCK_SUBJECTS = 512

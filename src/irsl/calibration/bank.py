@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import ArrayLike
 
 from irsl.calibration.parameters import ItemParameters
 from irsl.calibration.short_form import short_form_items
 from irsl.errors import DataError
 from irsl.files import replace_folder
-from irsl.likelihoods import Beta, BetaBinomial, Binomial, Likelihood
+from irsl.likelihoods import Beta, BetaBinomial, Binomial, Likelihood, LogitNormalBinomial
+from irsl.likelihoods.base import Array
 from irsl.responses.folder import require_ours
 
 SCHEMA_VERSION = 1
@@ -48,7 +50,7 @@ class Scale:
     benchmarks : tuple of str
     model : "1pl", "2pl" or "3pl"
     outcome : str
-    likelihood : "bernoulli", "binomial", "beta_binomial" or "beta"
+    likelihood : "bernoulli", "binomial", "beta_binomial", "logit_normal_binomial" or "beta"
     precision : float or None
         phi of a Beta likelihood.
     trials : int
@@ -61,6 +63,8 @@ class Scale:
         Variance per item, in response units squared, of what subjects do beyond their curves (docs/mathematics.md, 5).
     overdispersion : float or None
         rho of a beta-binomial likelihood.
+    logit_sd : float or None
+        Scatter of rates about the curve under a logit-normal binomial likelihood, in logits.
     resolution : float or None
         Within half of which of 0 or 1 a probability is censored; None: all are exact.
     """
@@ -77,6 +81,7 @@ class Scale:
     data_hash: str
     misfit_variance: float
     overdispersion: float | None = None
+    logit_sd: float | None = None
     resolution: float | None = None
 
     @property
@@ -101,6 +106,10 @@ class Scale:
             if self.overdispersion is None:
                 raise DataError(f"scale {self.scale!r} has a beta-binomial likelihood without overdispersion")
             return BetaBinomial(self.overdispersion)
+        if self.likelihood == "logit_normal_binomial":
+            if self.logit_sd is None:
+                raise DataError(f"scale {self.scale!r} has a logit-normal binomial likelihood without its logit_sd")
+            return LogitNormalBinomial(self.logit_sd)
         return Binomial(self.likelihood)
 
 
@@ -185,6 +194,16 @@ class ItemBank:
             self.items["guessing"].to_numpy().astype(np.float64),
             covariance,
         )
+
+    def curves(self, ability: ArrayLike) -> Array:
+        """Expected response of each item at each ability, in 0..1: (n_items, n_abilities) for (n_abilities,)."""
+        points = np.asarray(ability, dtype=np.float64)
+        result = np.empty((len(self), points.size))
+        for scale in self.scales:
+            own = (self.items["scale"] == scale.scale).to_numpy()
+            items = self.parameters().take(np.flatnonzero(own))
+            result[own] = scale.response_likelihood().response_mean(items.eta(points), items.guessing[:, None])
+        return result
 
     def short_form(self, n: int, *, benchmark: str | None = None) -> ItemBank:
         """Return the best n items of each scale's bank (or of one benchmark) as a fixed form for everybody.

@@ -22,7 +22,7 @@ from irsl.calibration.patterns import Patterns, find_patterns
 from irsl.calibration.population import EstimatedPopulation, NormalPopulation, Population
 from irsl.calibration.uncertainty import Uncertainty, uncertainty
 from irsl.errors import DataError, OptionError
-from irsl.likelihoods import Beta, BetaBinomial, Binomial, Likelihood, SufficientStatistics
+from irsl.likelihoods import Beta, BetaBinomial, Binomial, Likelihood, LogitNormalBinomial, SufficientStatistics
 from irsl.likelihoods.base import Array
 from irsl.likelihoods.beta import reaches_ends
 from irsl.likelihoods.statistics import dense
@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from irsl.responses.matrix import ResponseMatrix
 
 MODELS = ("1pl", "2pl", "3pl")
-LIKELIHOODS = ("auto", "bernoulli", "binomial", "beta_binomial", "beta")
+LIKELIHOODS = ("auto", "bernoulli", "binomial", "beta_binomial", "logit_normal_binomial", "beta")
 POPULATIONS = ("auto", "normal", "estimated")
 SCALES = ("benchmark", "joint")
 ITEM_PRIORS = ("empirical", "none")
+COUNT_LIKELIHOODS = ("binomial", "beta_binomial", "logit_normal_binomial")
 LIKELIHOOD_OF_KIND = {"binary": "bernoulli", "counts": "binomial", "probability": "beta"}
 INITIAL_PRECISION = 5.0
 DEFAULT_RESOLUTION = 0.01  # docs/continuous.md
@@ -58,8 +59,8 @@ class Calibration:
         subject, scale, ability (posterior mean), se_ability (posterior sd and the items' own errors).
     fits : polars.DataFrame
         One row per scale: scale, benchmarks, n_subjects, n_effective_subjects (fewer where `cluster` found them alike),
-        n_items, likelihood, precision, overdispersion, log_likelihood (marginal, without prior, nats), n_iterations,
-        converged, message.
+        n_items, likelihood, precision, overdispersion, logit_sd (parameters of the likelihood), log_likelihood
+        (marginal, without prior, nats), n_iterations, converged, message.
     population_errors : polars.DataFrame
         item, scale, intercept (d = -a b), and the standard errors of the population's scale, on which ability is
         N(0, 1) and everybody's common error counts: se_intercept, se_difficulty, se_discrimination. The bank's are
@@ -127,9 +128,10 @@ def calibrate(
         One outcome per benchmark; `responses.select(outcome=...)` chooses among several.
     model : {"2pl", "1pl", "3pl"}
         1pl: one common discrimination; 2pl: one per item; 3pl: one per item over a floor fixed at the item's chance.
-    likelihood : {"auto", "bernoulli", "binomial", "beta_binomial", "beta"}
-        auto: bernoulli for binary outcomes, beta for probabilities; for counts the binomial, or the beta-binomial where
-        they vary more than it allows. The test's outcome is in `fits`' message.
+    likelihood : {"auto", "bernoulli", "binomial", "beta_binomial", "logit_normal_binomial", "beta"}
+        auto: bernoulli for binary outcomes, beta for probabilities; for counts the binomial or, where they vary more
+        than it allows, the likelier of the beta-binomial and the logit-normal binomial (no floors). The test's outcome
+        is in `fits`' message.
     scale : {"benchmark", "joint"}
         One ability per benchmark, or one for all.
     item_prior : {"empirical", "none"}
@@ -240,6 +242,8 @@ def _calibrate_scale(
     if matrix.n_subjects < 2:
         raise DataError(f"scale {name!r}: calibration needs at least two subjects; found {matrix.n_subjects}")
     chosen = _likelihood(name, matrix, options)
+    if options.model == "3pl" and options.likelihood == "logit_normal_binomial":
+        raise OptionError("the likelihood 'logit_normal_binomial' takes no floors: use model '1pl' or '2pl'")
     if options.model == "3pl" and matrix.kind == "probability":
         raise OptionError("model '3pl' has a floor for right answers; probabilities have none: use '1pl' or '2pl'")
     common_slope = options.model == "1pl"
@@ -271,6 +275,7 @@ def _calibrate_scale(
         data_hash=_data_hash(matrix),
         misfit_variance=misfit_variance(statistics, outcome),
         overdispersion=fitted.overdispersion if isinstance(fitted, BetaBinomial) else None,
+        logit_sd=fitted.logit_sd if isinstance(fitted, LogitNormalBinomial) else None,
         resolution=fitted.resolution if isinstance(fitted, Beta) else None,
     )
     anchored = _of_difficulty(errors.anchored, outcome.items)
@@ -295,12 +300,15 @@ def _calibrate_scale(
                 "likelihood": [scale.likelihood],
                 "precision": [scale.precision],
                 "overdispersion": [scale.overdispersion],
+                "logit_sd": [scale.logit_sd],
                 "log_likelihood": [outcome.log_likelihood],
                 "n_iterations": [outcome.n_iterations],
                 "converged": [outcome.converged],
                 "message": ["; ".join([outcome.message, *notes])],
             },
-            schema_overrides=dict.fromkeys(("n_effective_subjects", "precision", "overdispersion"), pl.Float64),
+            schema_overrides=dict.fromkeys(
+                ("n_effective_subjects", "precision", "overdispersion", "logit_sd"), pl.Float64
+            ),
         ),
         _population_frame(name, matrix, outcome.items, errors),
     )
@@ -342,11 +350,19 @@ def _fit(
     evidence = overdispersion_score(statistics, plain, n_parameters=n_parameters)
     if options.likelihood == "auto" and not evidence.found:
         return plain, statistics, evidence.message
-    outcome, wider = fit(BetaBinomial(evidence.start), plain)
-    evidence = replace(evidence, gain=outcome.log_likelihood - plain.log_likelihood)
+    wanted: list[Likelihood] = [BetaBinomial(evidence.start), LogitNormalBinomial().at(evidence.logit_sd)]
+    if options.likelihood != "auto":
+        wanted = [own for own in wanted if own.name == options.likelihood]
+    elif guessing.any():
+        wanted = wanted[:1]
+    wider = [fit(own, plain) for own in wanted]
+    evidence = replace(
+        evidence, gains={w[0].items.likelihood.name: w[0].log_likelihood - plain.log_likelihood for w in wider}
+    )
     if options.likelihood == "auto" and not evidence.significant:
         return plain, statistics, evidence.message
-    return outcome, wider, evidence.message
+    best = max(wider, key=lambda one: one[0].log_likelihood)
+    return (*best, evidence.message)
 
 
 def _named(progress: Progress, scale: str) -> engine.Progress:
@@ -356,9 +372,7 @@ def _named(progress: Progress, scale: str) -> engine.Progress:
 def _likelihood(name: str, matrix: ResponseMatrix, options: _Options) -> Likelihood:
     kind = matrix.kind
     wanted = LIKELIHOOD_OF_KIND[kind] if options.likelihood == "auto" else options.likelihood
-    fits = {"binary": ("bernoulli", "binomial"), "counts": ("binomial", "beta_binomial"), "probability": ("beta",)}[
-        kind
-    ]
+    fits = {"binary": ("bernoulli", "binomial"), "counts": COUNT_LIKELIHOODS, "probability": ("beta",)}[kind]
     if wanted not in fits:
         raise DataError(
             f"scale {name!r} holds {kind} responses, for which the likelihood is one of {list(fits)}; found {wanted!r}"
@@ -368,7 +382,7 @@ def _likelihood(name: str, matrix: ResponseMatrix, options: _Options) -> Likelih
         if resolution is None and reaches_ends(matrix):
             resolution = DEFAULT_RESOLUTION
         return Beta(INITIAL_PRECISION, resolution)
-    return BetaBinomial() if wanted == "beta_binomial" else Binomial(wanted)
+    return Binomial(wanted)
 
 
 def _cluster_codes(subjects: pl.DataFrame, cluster: str) -> dict[str, int]:

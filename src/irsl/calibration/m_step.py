@@ -13,7 +13,7 @@ from irsl.calibration.item_prior import ItemPrior
 from irsl.calibration.parameters import ItemParameters
 from irsl.calibration.quadrature import Nodes
 from irsl.likelihoods import Likelihood
-from irsl.likelihoods.base import Array, logistic_slope
+from irsl.likelihoods.base import Array
 from irsl.likelihoods.statistics import Expected, Levels
 from irsl.threads import over_ranges
 
@@ -120,7 +120,7 @@ class Items:
             own, likelihood = levels.item, self.likelihood
             mean = np.clip(likelihood.response_mean(eta, guessing), NEAR_END, 1.0 - NEAR_END)[own]
             spread = likelihood.response_variance(mean, levels.trials[:, None])
-            information = logistic_slope(eta, guessing)[own] ** 2 / spread
+            information = likelihood.response_slope(eta, guessing)[own] ** 2 / spread
             functions[0] = functions[0] - 0.5 * variance[own] * information
         return tuple(functions)
 

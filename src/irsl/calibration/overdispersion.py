@@ -1,8 +1,9 @@
-"""Whether counts vary more than a binomial: a score test at the binomial fit, and the gain of the beta-binomial one."""
+"""Whether counts vary more than a binomial: a score test at the binomial fit, and the gains of wider likelihoods."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import chdtrc, ndtr
@@ -26,17 +27,27 @@ class Overdispersion:
         Score test of Dean (1992); standard normal where the binomial holds.
     start : float
         Estimate of rho by moments.
-    gain : float or None
-        Log-likelihood of the beta-binomial over the binomial's, in nats, where both were fitted.
+    gains : dict of str to float
+        Log-likelihood of the wider likelihoods that were fitted over the binomial's, in nats.
     """
 
     z: float
     start: float
-    gain: float | None = None
+    gains: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def logit_sd(self) -> float:
+        """`start` as a scatter of logits: p (1 - p) logit_sd^2 is about rho where p is a half."""
+        return 2.0 * float(np.sqrt(self.start))
+
+    @property
+    def gain(self) -> float | None:
+        """Of the best; None where nothing was fitted."""
+        return max(self.gains.values(), default=None)
 
     @property
     def found(self) -> bool:
-        """Whether the beta-binomial is worth a fit."""
+        """Whether a wider likelihood is worth a fit."""
         return self.z > SUSPECT_Z
 
     @property
@@ -55,7 +66,8 @@ class Overdispersion:
         if self.gain is None:
             return f"counts vary no more than a binomial (score test z = {self.z:.1f}, p = {ndtr(-self.z):.2g})"
         verdict = "counts vary more than a binomial" if self.significant else "counts vary no more than a binomial"
-        return f"{verdict} (likelihood ratio {2 * self.gain:.1f}, p = {self.p_value:.2g})"
+        tested = ", ".join(f"{name} {2 * gain:.1f}" for name, gain in self.gains.items())
+        return f"{verdict} (likelihood ratio: {tested}; p = {self.p_value:.2g})"
 
 
 def overdispersion_score(

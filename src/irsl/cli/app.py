@@ -52,6 +52,7 @@ class Likelihoods(StrEnum):
     bernoulli = "bernoulli"
     binomial = "binomial"
     beta_binomial = "beta_binomial"
+    logit_normal_binomial = "logit_normal_binomial"
     beta = "beta"
 
 
@@ -191,11 +192,9 @@ def calibrate(
         print(to_json({"bank": str(out), "fits": calibration.fits.to_dicts()}))
         return
     print(f"{calibration!r}; saved to {out}")
+    own = [c for c in ("precision", "overdispersion", "logit_sd") if calibration.fits[c].count() > 0]
     print_table(
-        calibration.fits.select(
-            "scale", "n_subjects", "n_items", "likelihood", "precision", "overdispersion", "converged"
-        ),
-        "Calibration",
+        calibration.fits.select("scale", "n_subjects", "n_items", "likelihood", *own, "converged"), "Calibration"
     )
     flagged = calibration.bank.items.filter(calibration.bank.items["flags"].list.len() > 0)
     if flagged.height:

@@ -8,6 +8,15 @@ from irsl.likelihoods.base import ExponentialForm, Likelihood
 from irsl.likelihoods.beta import Beta
 from irsl.likelihoods.beta_binomial import BetaBinomial
 from irsl.likelihoods.binomial import Binomial
+from irsl.likelihoods.logit_normal_binomial import LogitNormalBinomial
 from irsl.likelihoods.statistics import SufficientStatistics
 
-__all__ = ["Beta", "BetaBinomial", "Binomial", "ExponentialForm", "Likelihood", "SufficientStatistics"]
+__all__ = [
+    "Beta",
+    "BetaBinomial",
+    "Binomial",
+    "ExponentialForm",
+    "Likelihood",
+    "LogitNormalBinomial",
+    "SufficientStatistics",
+]

@@ -75,9 +75,13 @@ class Likelihood(ABC):
     def information_bias(self, trials: Any, eta: Array, guessing: Array | float) -> Array:
         """J = E[l' l'' + l'^3] about eta of a response: Warm (1989) adds J / (2 I) to the score."""
 
-    @abstractmethod
     def response_mean(self, eta: Array, guessing: Array | float) -> Array:
-        """Expected response per trial, in 0..1."""
+        """Expected response per trial, in 0..1: the item-response curve."""
+        return logistic_curve(eta, guessing)
+
+    def response_slope(self, eta: Array, guessing: Array | float) -> Array:
+        """Derivative of `response_mean` in eta."""
+        return logistic_slope(eta, guessing)
 
     @abstractmethod
     def response_variance(self, mean: Array, trials: Any) -> Array:

@@ -12,7 +12,7 @@ from scipy import sparse
 from scipy.special import digamma, expit, gammaln, polygamma
 
 from irsl.errors import DataError
-from irsl.likelihoods.base import Array, ExponentialForm, logistic_curve
+from irsl.likelihoods.base import Array, ExponentialForm
 from irsl.likelihoods.beta_ends import MOMENT_ETA, censored_moments, log_lower, log_upper
 from irsl.likelihoods.statistics import (
     BLOCK_CELLS,
@@ -208,10 +208,6 @@ class Beta(ExponentialForm):
             gradient += (high - low) / (2 * h)
         curvature = phi**2 * float((trials * weight).sum())
         return self.at(phi * float(np.exp(np.clip(gradient / max(curvature, 1e-12), -1.0, 1.0))))
-
-    def response_mean(self, eta: Array, guessing: Array | float) -> Array:
-        """Return mu."""
-        return logistic_curve(eta, guessing)
 
     def response_variance(self, mean: Array, trials: Any) -> Array:
         """Mu (1 - mu) / (phi + 1)."""

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit, gammaln
 
-from irsl.likelihoods.base import Array, ExponentialForm, logistic_curve
+from irsl.likelihoods.base import Array, ExponentialForm
 from irsl.likelihoods.statistics import SufficientStatistics
 
 
@@ -66,10 +66,6 @@ class Binomial(ExponentialForm):
         """P''."""
         s = expit(eta)
         return np.asarray((1.0 - np.asarray(guessing)) * s * expit(-eta) * (1.0 - 2.0 * s))
-
-    def response_mean(self, eta: Array, guessing: Array | float) -> Array:
-        """P."""
-        return logistic_curve(eta, guessing)
 
     def response_variance(self, mean: Array, trials: Any) -> Array:
         """P (1 - P) / n: the variance of the proportion."""

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from irsl.calibration import ItemBank
-from irsl.likelihoods.base import Array, logistic_curve
+from irsl.likelihoods.base import Array
 from irsl.responses import Responses
 
 N_BINS = 20
@@ -86,7 +86,7 @@ def _residuals(
         matrix = responses.select(benchmark=benchmark, subjects=rows["subject"].to_list()).to_matrix(items=names)
         ability = dict(zip(rows["subject"], rows["ability"], strict=True))
         theta = np.array([ability[str(s)] for s in matrix.subjects])
-        parameters, scale = part.parameters(), part.scale_of(benchmark)
-        predicted = logistic_curve(parameters.eta(theta).T, parameters.guessing)
+        scale = part.scale_of(benchmark)
+        predicted = part.curves(theta).T
         variance = scale.response_likelihood().response_variance(predicted, scale.trials)
         yield benchmark, matrix.responses(), predicted, np.maximum(variance, LEAST_VARIANCE), names

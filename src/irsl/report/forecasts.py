@@ -14,7 +14,7 @@ from irsl.errors import DataError
 from irsl.laws.classical import accuracy_logit, accuracy_of_logit
 from irsl.laws.decisions import decision_accuracy
 from irsl.laws.trend import Trend, fit_trends
-from irsl.likelihoods.base import Array, logistic_curve
+from irsl.likelihoods.base import Array
 
 N_DRAWS = 4000
 N_BOOTSTRAP = 1000
@@ -119,7 +119,7 @@ def _one_benchmark(
 
     items = bank.select(benchmark=benchmark)
     parameters, scale = items.parameters(), items.scale_of(benchmark)
-    curve = _MeanCurve(parameters)
+    curve = _MeanCurve(items)
     accuracy = small["accuracy"].to_numpy()
     scatter = float(np.sqrt(np.mean((accuracy - curve(small["ability"].to_numpy())) ** 2)))
     trend = fit_trends(names, compute, small["ability"].to_numpy(), small["se_ability"].to_numpy())
@@ -203,9 +203,9 @@ def _one_benchmark(
 class _MeanCurve:
     """Mean of a benchmark's item-response curves, tabulated: abilities of any shape to accuracies."""
 
-    def __init__(self, parameters: Any) -> None:
+    def __init__(self, items: ItemBank) -> None:
         self.points = np.linspace(-12.0, 12.0, 2401)
-        self.values = logistic_curve(parameters.eta(self.points), parameters.guessing[:, None]).mean(axis=0)
+        self.values = items.curves(self.points).mean(axis=0)
 
     def __call__(self, ability: Array) -> Array:
         return np.asarray(np.interp(ability, self.points, self.values))

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from irsl import plots
 from irsl.calibration import ItemBank
-from irsl.likelihoods.base import logistic_curve
 from irsl.plots.style import HIGHLIGHTS
 from irsl.report.analysis import LEVEL, Analysis
 from irsl.report.answer import Choice
@@ -129,13 +128,8 @@ def recipes_in_colour(choice: Choice | None) -> dict[str, tuple[str, str]]:
 
 def mean_curve(bank: ItemBank, benchmark: str) -> Callable[[Array], Array]:
     """Return the mean of a benchmark's item curves: abilities (n,) to expected accuracies (n,)."""
-    parameters = bank.select(benchmark=benchmark).parameters()
-
-    def accuracy(ability: Array) -> Array:
-        curves = logistic_curve(parameters.eta(np.asarray(ability)), parameters.guessing[:, None])
-        return np.asarray(curves.mean(axis=0))
-
-    return accuracy
+    items = bank.select(benchmark=benchmark)
+    return lambda ability: np.asarray(items.curves(ability).mean(axis=0))
 
 
 def _per_benchmark(shown: Iterable[str], prefix: str, what: str, figure: Callable[[str], Figure]) -> list[str]:
