@@ -14,7 +14,7 @@ from scipy.stats import norm, t
 import irsl
 from irsl.laws import rates
 from irsl.laws.pass_at_k import pass_at_k
-from irsl.laws.rates import BETA_SPREADS, LOGIT_SPREADS, SHARES, Cells, Marginals
+from irsl.laws.rates import BETA_SPREADS, LOGIT_SPREADS, SHARES, Cells, Curves, Marginals
 from irsl.laws.stopping import stopping_rule
 
 
@@ -88,10 +88,10 @@ def test_marginal_likelihoods_are_the_integrals(n, k, spread):
 def test_posterior_weights_give_the_expected_pass_at_k(spread):
     """On the grid, against closed forms of the Beta and adaptive quadrature of the other kinds."""
     n, k = np.array([0.0, 50.0, 50.0]), np.array([0.0, 0.0, 4.0])
-    cells = Cells(n, k, np.full(3, 1.2), np.array([-1.0, -2.0, 0.3]))
+    cells = Cells(n, k, Curves(np.full(3, 1.2), np.array([-1.0, -2.0, 0.3])))
     ability, at = -0.4, np.array([1.0, 30.0, 2000.0])
     found = counted(cells, spread, ability) @ (1.0 - np.exp(log_expit(-rates.LOGITS)[:, None] * at))
-    eta = cells.slope * ability + cells.intercept
+    eta = cells.curves.logit(ability)
     for j in range(3):
         n, k = cells.n_samples[j], cells.n_correct[j]
         for i, x in enumerate(at):
@@ -115,7 +115,7 @@ def test_posterior_weights_give_the_expected_pass_at_k(spread):
 def test_curves_are_means_over_the_scatter():
     eta = np.linspace(-5.0, 4.0, 19)
     none = np.zeros(eta.size)
-    cells = Cells(none, none, np.ones(eta.size), eta)
+    cells = Cells(none, none, Curves(np.ones(eta.size), eta))
     for spread in (*range(2, 16), *(BETA_SPREADS.size + 16 * kind + i for kind in range(4) for i in range(11))):
         mean = counted(cells, spread, 0.0) @ expit(rates.LOGITS)
         np.testing.assert_allclose(mean, expit(eta), rtol=0.03)
@@ -131,14 +131,14 @@ def test_ability_is_integrated(n_items, n):
     n, ones = np.full(n_items, float(n)), np.ones(n_items)
     p = np.where(rng.random(n_items) < 0.7, expit(rng.normal(-1.0, 1.5, n_items)), 0.0)
     k = rng.binomial(n.astype(int), p).astype(float)
-    cells = Cells(n, k, ones, rng.normal(-1.0, 1.0, n_items))
+    cells = Cells(n, k, Curves(ones, rng.normal(-1.0, 1.0, n_items)))
     found = rates.evidence(cells, Marginals.of(cells), 0.0, 2.0)
     table = rates.log_marginal_table(cells.n_samples, cells.n_correct)
     theta = np.linspace(-8, 8, 3201)
     for spread, share in ((3, 7), (BETA_SPREADS.size + 27, 6), (BETA_SPREADS.size + 59, 7)):
         total = norm.logpdf(theta, 0.0, 2.0)
         for j in range(n_items):
-            value = CubicSpline(rates.LOGITS, table[spread, j])(theta + cells.intercept[j])
+            value = CubicSpline(rates.LOGITS, table[spread, j])(theta + cells.curves.intercept[j])
             own = np.log1p(-SHARES[share]) + value
             total += np.logaddexp(own, np.log(SHARES[share])) if share and cells.n_correct[j] == 0 else own
         exact = np.log(np.exp(total - total.max()).sum() * (theta[1] - theta[0])) + total.max()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "n_subjects": pl.Int64,
     "flags": pl.List(pl.String),
 }
+
+
+def names_hash(names: Iterable[str]) -> str:
+    """SHA-256 of names in their order."""
+    return hashlib.sha256("\n".join(map(str, names)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,10 @@ class Scale:
             return 1.0
         n = max(self.n_subjects, FEWEST_SUBJECTS)
         return float(np.sqrt((n + 1) / (n - 3)))
+
+    def has_subjects(self, subjects: Sequence[str]) -> bool:
+        """Whether it was calibrated on these very subjects."""
+        return self.subjects_hash == names_hash(subjects)
 
     def response_likelihood(self, resolution: float | None = None) -> Likelihood:
         """Return the likelihood object, at another resolution of probabilities if one is given."""

@@ -12,7 +12,7 @@ import polars as pl
 
 from irsl._version import __version__
 from irsl.calibration import engine
-from irsl.calibration.bank import COLUMNS, ItemBank, Scale
+from irsl.calibration.bank import COLUMNS, ItemBank, Scale, names_hash
 from irsl.calibration.clusters import MIN_CLUSTERS, design_effects
 from irsl.calibration.item_prior import initial_prior, no_prior
 from irsl.calibration.m_step import INTERCEPT_LIMIT, LOG_A_RANGE, Items
@@ -271,7 +271,7 @@ def _calibrate_scale(
         precision=fitted.precision if isinstance(fitted, Beta) else None,
         trials=matrix.trials if isinstance(matrix.trials, int) else _median_trials(matrix),
         n_subjects=matrix.n_subjects,
-        subjects_hash=_digest("\n".join(map(str, matrix.subjects)).encode()),
+        subjects_hash=names_hash(matrix.subjects),
         data_hash=_data_hash(matrix),
         misfit_variance=misfit_variance(statistics, outcome),
         overdispersion=fitted.overdispersion if isinstance(fitted, BetaBinomial) else None,

@@ -15,13 +15,15 @@ section 7.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln, expit, log_expit, logit, logsumexp
 
+from irsl.likelihoods import Likelihood
 from irsl.likelihoods.base import Array
 
 STEP = 0.1
@@ -38,6 +40,53 @@ COARSE, FINE, PASSES = 33, 17, 2  # abilities looked at: over the prior, then ab
 KEPT_NATS = 14.0
 PRODUCTS = 100  # factors of at least the smallest share, multiplied before a logarithm is taken
 SMALLEST = 1e-300
+ETA = np.linspace(-40.0, 25.0, 651)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Mean rates of items as functions of ability, with what is open about them: some shifts of every intercept.
+
+    Attributes
+    ----------
+    slope, intercept : (n_items,) float64
+        Of eta = slope theta + intercept.
+    mean : (n,) float64 or None
+        Logit of the mean rate at the eta of `ETA`; None: it is eta, the curve is logistic.
+    shift, log_weight : (n_nodes, n_items) float64 or None
+        Shifts of the intercept and their log probabilities; None: it is exact.
+    """
+
+    slope: Array
+    intercept: Array
+    mean: Array | None = None
+    shift: Array | None = None
+    log_weight: Array | None = None
+
+    @classmethod
+    def of(cls, slope: Array, intercept: Array, likelihood: Likelihood) -> Curves:
+        """Exact curves of items that were calibrated with this likelihood."""
+        mean = logit(likelihood.response_mean(ETA, 0.0))
+        return cls(slope, intercept, None if np.allclose(mean, ETA, atol=1e-4) else mean)
+
+    def logit(self, ability: Array | float) -> Array:
+        """Logit of the mean rate without shifts: (..., n_items) for abilities (..., 1)."""
+        eta = self.slope * ability + self.intercept
+        return eta if self.mean is None else np.interp(eta, ETA, self.mean)
+
+    def take(self, items: NDArray[Any]) -> Curves:
+        """Return those of some items."""
+        shift, log_weight = (None if x is None else x[:, items] for x in (self.shift, self.log_weight))
+        return Curves(self.slope[items], self.intercept[items], self.mean, shift, log_weight)
+
+    def nodes(self) -> list[tuple[Curves, Array]]:
+        """Exact curves for every shift, and the log probabilities of their items, (n_items,)."""
+        if self.shift is None or self.log_weight is None:
+            return [(self, np.zeros_like(self.slope))]
+        return [
+            (Curves(self.slope, self.intercept + shift, self.mean), weight)
+            for shift, weight in zip(self.shift, self.log_weight, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -48,18 +97,17 @@ class Cells:
     ----------
     n_samples, n_correct : (n_items,) float64
         0 and 0 where an item was not sampled.
-    slope, intercept : (n_items,) float64
-        Of eta = slope theta + intercept.
+    curves : Curves
     """
 
     n_samples: Array
     n_correct: Array
-    slope: Array
-    intercept: Array
+    curves: Curves
 
     def flat(self) -> Cells:
-        """Return the same counts on items of which nothing is known: eta is ability itself."""
-        return Cells(self.n_samples, self.n_correct, np.ones_like(self.slope), np.zeros_like(self.slope))
+        """Return the same counts on items of which nothing is known: the logit of the mean rate is ability itself."""
+        ones = np.ones_like(self.n_samples)
+        return Cells(self.n_samples, self.n_correct, Curves(ones, 0.0 * ones))
 
 
 @dataclass(frozen=True)
@@ -78,6 +126,19 @@ class Evidence:
     log_marginal: Array
     log_weight: Array
     ability: Array
+
+    def moments(self, spread: int, share: int) -> tuple[float, float]:
+        """Mean and standard deviation of ability given these."""
+        weight, ability = np.exp(self.log_weight[spread, share]), self.ability[spread]
+        mean = float(weight @ ability / weight.sum())
+        return mean, float(np.sqrt(weight @ (ability - mean) ** 2 / weight.sum()))
+
+    def typical_ability(self, prior: Array) -> float:
+        """Posterior mean of ability, with these prior probabilities of spreads and shares, (N_SPREADS, n_shares)."""
+        log_weight = self.log_marginal + np.log(np.maximum(prior, SMALLEST))
+        weight = np.exp(log_weight - log_weight.max())
+        mean = (np.exp(self.log_weight) * self.ability[:, None, :]).sum(axis=2)
+        return float((weight * mean).sum() / weight.sum())
 
 
 @dataclass(frozen=True)
@@ -107,13 +168,12 @@ def evidence(cells: Cells, marginals: Marginals, prior_mean: float, prior_sd: fl
     Items that were not sampled say nothing and cost nothing.
     """
     asked = cells.n_samples > 0
-    slope, intercept, pair = cells.slope[asked], cells.intercept[asked], marginals.pair[asked]
+    curves, pair = cells.curves.take(asked), marginals.pair[asked]
     zero = cells.n_correct[asked] == 0
 
-    def log_joint(ability: Array) -> Array:
+    def log_joint(ability: Array, nodes: list[tuple[Curves, Array]]) -> Array:
         """(N_SPREADS, n_shares, T) at abilities (N_SPREADS, T)."""
-        eta = slope * ability[:, :, None] + intercept
-        at = _interpolate(marginals.table, pair, eta)
+        at = _averaged(marginals.table, pair, nodes, ability[:, :, None])
         solved = at[:, :, ~zero].sum(axis=2)
         value = np.empty((ability.shape[0], SHARES.size, ability.shape[1]))
         value[:, 0] = solved + at[:, :, zero].sum(axis=2)
@@ -126,8 +186,8 @@ def evidence(cells: Cells, marginals: Marginals, prior_mean: float, prior_sd: fl
 
     reach = prior_sd * np.sqrt(2.0 * KEPT_NATS)
     ability = np.broadcast_to(np.linspace(prior_mean - reach, prior_mean + reach, COARSE), (N_SPREADS, COARSE))
-    value = log_joint(ability)
-    for _ in range(PASSES):
+    value = log_joint(ability, Curves.nodes(replace(curves, shift=None)))
+    for turn in range(PASSES):
         best = value.max(axis=1)  # over shares
         kept = best > best.max(axis=1, keepdims=True) - KEPT_NATS
         step = ability[:, 1] - ability[:, 0]
@@ -135,7 +195,8 @@ def evidence(cells: Cells, marginals: Marginals, prior_mean: float, prior_sd: fl
         last = kept.shape[1] - 1 - kept[:, ::-1].argmax(axis=1)
         high = np.take_along_axis(ability, last[:, None], 1)[:, 0] + step
         ability = low[:, None] + (high - low)[:, None] * np.linspace(0.0, 1.0, FINE)
-        value = log_joint(ability)
+        # what is open about the items matters to the result, not to where it is looked for
+        value = log_joint(ability, Curves.nodes(curves if turn == PASSES - 1 else replace(curves, shift=None)))
     step = ability[:, 1] - ability[:, 0]
     value += np.log(step)[:, None, None] - np.log(prior_sd * np.sqrt(2 * np.pi))
     log_marginal = logsumexp(value, axis=2)
@@ -164,7 +225,7 @@ def weights(cells: Cells, log_likelihood: Array, spread: int, ability: float) ->
 
     `log_likelihood` is `logit_likelihood` of the cells' counts.
     """
-    eta = cells.slope * ability + cells.intercept
+    eta = cells.curves.logit(ability)
     value = log_likelihood
     if spread < BETA_SPREADS.size:
         s = BETA_SPREADS[spread]
@@ -185,9 +246,39 @@ def weights(cells: Cells, log_likelihood: Array, spread: int, ability: float) ->
 
 def never_solved(cells: Cells, marginals: Marginals, spread: int, share: float, ability: float) -> Array:
     """(n_items,) posterior probability that the subject never solves an item."""
-    eta = cells.slope * ability + cells.intercept
-    log_marginal = _interpolate(marginals.table[[spread]], marginals.pair, eta[None, None, :])[0, 0]
+    eta = cells.curves.logit(ability)
+    log_marginal = interpolate(marginals.table[[spread]], marginals.pair, eta[None, None, :])[0, 0]
     return np.where(cells.n_correct > 0, 0.0, share / (share + (1.0 - share) * np.exp(log_marginal)))
+
+
+def drawn_curves(
+    cells: Cells, marginals: Marginals, spread: int, share: float, ability: float, rng: np.random.Generator
+) -> Cells:
+    """Return the cells with one shift drawn for every item from its posterior given the cell's counts."""
+    nodes = cells.curves.nodes()
+    if len(nodes) == 1:
+        return cells
+    log_weight = np.empty((len(nodes), cells.n_samples.size))
+    for row, (curves, prior) in zip(log_weight, nodes, strict=True):
+        solvable = interpolate(marginals.table[[spread]], marginals.pair, curves.logit(ability)[None, None])[0, 0]
+        never = np.where((cells.n_correct == 0) & (share > 0), np.log(max(share, SMALLEST)), -np.inf)
+        row[:] = prior + np.logaddexp(np.log1p(-share) + solvable, never)
+    weight = np.exp(log_weight - log_weight.max(axis=0))
+    chosen = (weight.cumsum(axis=0) < rng.random(weight.shape[1]) * weight.sum(axis=0)).sum(axis=0)
+    shift = np.stack([curves.intercept for curves, _ in nodes])[
+        np.minimum(chosen, len(nodes) - 1), np.arange(chosen.size)
+    ]
+    return replace(cells, curves=Curves(cells.curves.slope, shift, cells.curves.mean))
+
+
+def _averaged(table: Array, pair: NDArray[np.intp], nodes: list[tuple[Curves, Array]], ability: Array) -> Array:
+    """Log marginal likelihoods, (S, T, n_items) at abilities (S, T, 1), averaged over what is open about the items."""
+    total = None
+    for curves, log_weight in nodes:
+        value = interpolate(table, pair, curves.logit(ability)) + log_weight
+        total = value if total is None else np.logaddexp(total, value)
+    assert total is not None
+    return total
 
 
 def _softened(n_samples: Array, n_correct: Array) -> tuple[Array, Array]:
@@ -223,7 +314,7 @@ def _kernels() -> tuple[Array, Array]:
     return np.array(centres), np.array(kernels)
 
 
-def _interpolate(table: Array, pair: NDArray[np.intp], eta: Array) -> Array:
+def interpolate(table: Array, pair: NDArray[np.intp], eta: Array) -> Array:
     """Cubic (four-point Lagrange) interpolation of (S, n_pairs, n_logits) at eta (S, T, n_items): (S, T, n_items)."""
     place = np.clip((eta - LOGITS[0]) / STEP, 1.0, LOGITS.size - 3.0)
     left = place.astype(np.intp)

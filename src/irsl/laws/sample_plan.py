@@ -217,7 +217,7 @@ def _chosen(law: SamplingLaw, subject: str, benchmark: str | None) -> _Chosen:
     own = law.laws[names.index(subject)]
     member = (law.items["benchmark"] == benchmark).to_numpy()
     cells = own.cells
-    key = np.stack([cells.n_samples, cells.n_correct, cells.slope, cells.intercept])[:, member]
+    key = np.stack([cells.n_samples, cells.n_correct, cells.curves.slope, cells.curves.intercept])[:, member]
     _, group = np.unique(key, axis=1, return_inverse=True)
     group = np.asarray(group.ravel(), dtype=np.intp)
     logit = np.maximum(own.logit[:, member].astype(np.float64), LOWEST)

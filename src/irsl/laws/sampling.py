@@ -17,14 +17,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_expit, logsumexp
+from scipy.stats import norm
 
 from irsl.ability.measure import known_benchmarks
 from irsl.calibration import calibrate
-from irsl.calibration.bank import ItemBank
+from irsl.calibration.bank import ItemBank, Scale
 from irsl.errors import DataError, OptionError
 from irsl.laws import rates
+from irsl.laws.item_posterior import ItemPosterior, item_posterior
 from irsl.laws.pass_at_k import dataset_pass_at_k, posterior_mean
-from irsl.laws.rates import Cells, Evidence, Marginals
+from irsl.laws.rates import Cells, Curves, Evidence, Marginals
 from irsl.laws.stopping import Stopping, stopping_rule
 from irsl.likelihoods.base import Array
 from irsl.likelihoods.statistics import dense
@@ -104,6 +106,8 @@ class SamplingLaw:
     ----------
     items : polars.DataFrame
         item, benchmark, and slope and intercept of its curve.
+    curves : Curves
+        Of the items, at their modes.
     level : float
         Of all intervals.
     laws : tuple of SubjectRates
@@ -118,9 +122,12 @@ class SamplingLaw:
         What `backtest` found on the law that this one was placed with.
     seed : int
     has_bank : bool
+    open_items : ItemPosterior, optional
+        What is open about the items, where they were calibrated on the subjects that the law learned from.
     """
 
     items: pl.DataFrame
+    curves: Curves
     level: float
     laws: tuple[SubjectRates, ...]
     prior: Array
@@ -129,6 +136,7 @@ class SamplingLaw:
     inflation: float | None = None
     seed: int = 0
     has_bank: bool = True
+    open_items: ItemPosterior | None = None
 
     @cached_property
     def backtest(self) -> float:
@@ -213,7 +221,7 @@ class SamplingLaw:
         ks = _whole_numbers(k)
         n_items = self.items.height
         none = np.zeros(n_items)
-        cells = Cells(none, none, *_slope_and_intercept(self.items))
+        cells = Cells(none, none, self._curves_at(ability))
         rng = np.random.default_rng(self.seed)
         half = self.prior[: self.prior.size // 2]
         atoms = _systematic(half / half.sum(), DRAWS, rng)
@@ -250,11 +258,18 @@ class SamplingLaw:
         own = np.array([place[name] for name in wanted], dtype=np.intp)
         return np.stack([self._of_items(law, own, ks) for law in self.laws])
 
-    def place(self, responses: Responses) -> SamplingLaw:
+    def place(self, responses: Responses, *, progress: Progress | None = None) -> SamplingLaw:
         """Laws of other subjects on the same items, with what these subjects' rates are like as prior.
 
         Where these subjects lack samples of some items, up to 16 of the law's own are first predicted from the samples
         that these have, which takes seconds: see `backtest`.
+
+        Parameters
+        ----------
+        responses : Responses
+            Counts of samples, as for `sampling_law`.
+        progress : callable, optional
+            Called as progress(n_done, n_steps).
 
         Raises
         ------
@@ -273,8 +288,14 @@ class SamplingLaw:
             warnings.warn(
                 f"{unknown.len()} items are not in the law and were left out (first: {unknown[0]!r})", stacklevel=2
             )
-        law = replace(self, inflation=_backtest(self, counts.n_samples)) if (counts.n_samples == 0).any() else self
-        return _fitted(counts, law, None)
+        law = self
+        if (counts.n_samples == 0).any():
+            law = replace(self, inflation=_backtest(self, counts.n_samples, progress))
+        return _fitted(counts, law, progress)
+
+    def _curves_at(self, ability: float) -> Curves:
+        """Curves of the items with what is open about them at this ability."""
+        return self.curves if self.open_items is None else self.open_items.at(self.curves, ability)
 
     def _benchmarks(self) -> list[str]:
         return self.items["benchmark"].unique(maintain_order=True).to_list()
@@ -381,16 +402,24 @@ def sampling_law(
         raise DataError(f"a law is of one scale; choose a benchmark of {there}, or give a bank that joins them")
     if bank is None and n_subjects >= MIN_SUBJECTS:
         bank = calibrate(responses).bank
+    scale = None
     if bank is None:
         matrix = responses.to_matrix()
         items = pl.DataFrame({"item": matrix.items.astype(str), "benchmark": matrix.benchmarks.astype(str)})
         items = items.with_columns(slope=pl.lit(1.0), intercept=pl.lit(0.0))
     else:
-        items = _curves_of(bank, known_benchmarks(responses, bank))
-    blank = SamplingLaw(
-        items, level, laws=(), prior=np.empty(0), stopping=Stopping.none(), seed=seed, has_bank=bank is not None
-    )
-    return _fitted(_counts(responses, items), blank, progress)
+        scale, items = _curves_of(bank, known_benchmarks(responses, bank))
+    slope, intercept = items["slope"].to_numpy(), items["intercept"].to_numpy()
+    counts = _counts(responses, items)
+    if bank is None or scale is None:
+        law = SamplingLaw(
+            items, Curves(slope, intercept), level, (), np.empty(0), Stopping.none(), seed=seed, has_bank=False
+        )
+        return _fitted(counts, law, progress)
+    curves = Curves.of(slope, intercept, scale.response_likelihood())
+    law = SamplingLaw(items, curves, level, (), np.empty(0), Stopping.none(), seed=seed)
+    errors = bank.select(items=items["item"].to_list()).parameters().intercept_covariance()
+    return _fitted(counts, law, progress, errors if scale.has_subjects(counts.subjects) else None)
 
 
 def _require_counts(responses: Responses) -> None:
@@ -401,8 +430,8 @@ def _require_counts(responses: Responses) -> None:
         )
 
 
-def _curves_of(bank: ItemBank, known: list[str]) -> pl.DataFrame:
-    """Items of the scale that these benchmarks are on, with slope and intercept of their curves."""
+def _curves_of(bank: ItemBank, known: list[str]) -> tuple[Scale, pl.DataFrame]:
+    """The scale that these benchmarks are on, and its items with slope and intercept of their curves."""
     scales = {bank.scale_of(b).scale: bank.scale_of(b) for b in known}
     if len(scales) > 1:
         raise DataError(f"a law is of one scale; the bank has {known} on the scales {list(scales)}")
@@ -411,7 +440,7 @@ def _curves_of(bank: ItemBank, known: list[str]) -> pl.DataFrame:
     parameters = part.parameters()
     if parameters.guessing.any():
         raise DataError("a law of repeated sampling takes no floors: calibrate with model='2pl' or '1pl'")
-    return part.items.select(
+    return scale, part.items.select(
         "item",
         "benchmark",
         slope=pl.Series(parameters.discrimination),
@@ -429,7 +458,6 @@ class _Counts:
 def _counts(responses: Responses, items: pl.DataFrame) -> _Counts:
     """(n_subjects, n_items) counts on the law's items; every subject must have some."""
     matrix = responses.to_matrix(items=items["item"].to_list())
-
     n = np.broadcast_to(dense(matrix.trials), (matrix.n_subjects, matrix.n_items))  # one number, where all are equal
     k = dense(matrix.values)
     empty = np.flatnonzero(n.sum(axis=1) == 0)
@@ -442,35 +470,53 @@ def _counts(responses: Responses, items: pl.DataFrame) -> _Counts:
     return _Counts([str(s) for s in matrix.subjects], n, k)
 
 
-def _slope_and_intercept(items: pl.DataFrame) -> tuple[Array, Array]:
-    return items["slope"].to_numpy(), items["intercept"].to_numpy()
+def _fitted(counts: _Counts, law: SamplingLaw, progress: Progress | None, errors: Array | None = None) -> SamplingLaw:
+    """Weigh every subject's grids, learn from all subjects what rates are like, and draw.
 
+    With the items' `errors` their posterior is worked out, from these subjects' counts.
+    """
+    subjects = [Cells(n, k, law.curves) for n, k in zip(counts.n_samples, counts.n_correct, strict=True)]
+    learns, n_done = not law.prior.size, 0
+    n_steps = (2 if errors is None and law.open_items is None else 3) * len(subjects)
 
-def _fitted(counts: _Counts, law: SamplingLaw, progress: Progress | None) -> SamplingLaw:
-    """Weigh every subject's grids, learn from all subjects what rates are like, and draw."""
-    curves = _slope_and_intercept(law.items)
-    subjects = [Cells(n, k, *curves) for n, k in zip(counts.n_samples, counts.n_correct, strict=True)]
+    def done() -> None:
+        nonlocal n_done
+        n_done += 1
+        if progress is not None:
+            progress(n_done, n_steps)
+
     found: list[_Weighed] = []
     with ours_alone():
-        for index, cells in enumerate(subjects):
+        for cells in subjects:
             found.append(_weighed(cells, law.has_bank))
-            if progress is not None:
-                progress(index, 2 * len(subjects))
-        log_marginal = np.array([own.log_marginal for own in found])
-        if law.prior.size:
-            prior, priors = law.prior, np.broadcast_to(law.prior, log_marginal.shape)
-        else:
-            prior, priors = _shared(log_marginal)
+            done()
+        prior, priors = law.prior, np.broadcast_to(law.prior, (len(subjects), law.prior.size))
+        if learns:
+            prior, priors = _shared(np.array([own.log_marginal for own in found]))
+        if errors is not None or law.open_items is not None:
+            half = prior[: prior.size // 2].reshape(rates.N_SPREADS, -1)
+            of_bank = [own.evidence[0] for own in found]
+            if errors is None:
+                curves = [law._curves_at(evidence.typical_ability(half)) for evidence in of_bank]
+            else:
+                tables = [own.marginals for own in found]
+                open_items, curves = item_posterior(subjects, tables, of_bank, half, errors)
+                law = replace(law, open_items=open_items)
+            for index, own_curves in enumerate(curves):
+                subjects[index] = replace(subjects[index], curves=own_curves)
+                found[index] = found[index].with_bank(subjects[index])
+                done()
+        if learns:
+            prior, priors = _shared(np.array([own.log_marginal for own in found]))
         most = max(law.most_samples, float(counts.n_samples.sum(axis=1).max()))
         stopping = stopping_rule(counts.n_samples, counts.n_correct)
         law = replace(law, prior=prior, stopping=stopping, most_samples=most)
         placed = []
         for index, cells in enumerate(subjects):
             rng = np.random.default_rng([law.seed, index])
-            log_weight = log_marginal[index] + np.log(priors[index])
+            log_weight = found[index].log_marginal + np.log(priors[index])
             placed.append(_placed(counts.subjects[index], cells, found[index], log_weight, law, rng))
-            if progress is not None:
-                progress(len(subjects) + index + 1, 2 * len(subjects))
+            done()
     return replace(law, laws=tuple(placed))
 
 
@@ -486,6 +532,10 @@ class _Weighed:
         """(n_atoms,) of every kind, spread and share."""
         return np.concatenate([e.log_marginal.ravel() for e in self.evidence])
 
+    def with_bank(self, cells: Cells) -> _Weighed:
+        """Return the same counts weighed again on other curves of the bank's items."""
+        return replace(self, evidence=(rates.evidence(cells, self.marginals, 0.0, ABILITY_SD), self.evidence[-1]))
+
 
 def _weighed(cells: Cells, has_bank: bool) -> _Weighed:
     marginals = Marginals.of(cells)
@@ -493,12 +543,13 @@ def _weighed(cells: Cells, has_bank: bool) -> _Weighed:
     return _Weighed(marginals, (*with_bank, rates.evidence(cells.flat(), marginals, 0.0, LOGIT_SD)))
 
 
-def _backtest(law: SamplingLaw, shown: Array | None = None) -> float:
-    """How much farther off than claimed the law is on items that were hidden from it, at least 1.
+def _backtest(law: SamplingLaw, shown: Array | None = None, progress: Progress | None = None) -> float:
+    """How much wider intervals of items without samples must be to hold as often as they say, at least 1.
 
     Up to `BACKTESTS` of the law's subjects are shown as many samples of every item as one of the subjects to be placed
     has, `shown` (n_placed, n_items), or a random half of their items where that is None. pass@k of their other items
-    is predicted; errors count without what the hidden counts are themselves uncertain by.
+    is predicted; errors count without what the hidden counts are themselves uncertain by. The factor is that of the
+    subject beyond which a share 1 - level of as many subjects and one more would lie, as in conformal prediction.
     """
     rng = np.random.default_rng(law.seed)
     ratios: list[float] = []
@@ -519,9 +570,14 @@ def _backtest(law: SamplingLaw, shown: Array | None = None) -> float:
         error = draws.mean(axis=0) - truth["pass_at_k"].to_numpy()
         noise = truth["se_samples"].fill_null(0.0).to_numpy()
         ratios.append(float(np.nanmean((error**2 - noise**2) / np.maximum(draws.var(axis=0), SMALLEST_VARIANCE))))
+        if progress is not None:
+            progress(len(ratios), BACKTESTS)
         if len(ratios) == BACKTESTS:
             break
-    return float(np.sqrt(max(1.0, float(np.mean(ratios))))) if len(ratios) >= MIN_BACKTESTS else 1.0
+    if len(ratios) < MIN_BACKTESTS:
+        return 1.0
+    enough = float(np.quantile(ratios, law.level, method="weibull"))
+    return max(1.0, float(np.sqrt(max(enough, 0.0)) / norm.ppf((1.0 + law.level) / 2.0)))
 
 
 def _shared(log_marginal: Array) -> tuple[Array, Array]:
@@ -601,8 +657,8 @@ def _placed(
         logit[:, precise] = np.log(p) - np.log1p(-p)
     bank_weight = float(weight.reshape(shape)[:-1].sum())
     alpha = rates.BETA_SPREADS[np.minimum(spread, rates.BETA_SPREADS.size - 1)]
-    eta = np.where(flat[:, None], ability[:, None], cells.slope * ability[:, None] + cells.intercept)
-    tail_index = alpha * np.median(expit(eta), axis=1)
+    logit_mean = np.where(flat[:, None], ability[:, None], cells.curves.logit(ability[:, None]))
+    tail_index = alpha * np.median(expit(logit_mean), axis=1)
     return SubjectRates(
         cells,
         usual,
@@ -632,16 +688,16 @@ def _drawn(
     usual : (n_benchmarks, n_logits)
     logit : (n_draws, n_items)
     """
-    n_draws, n_items = draws.ability.size, cells.slope.size
+    n_draws, n_items = draws.ability.size, cells.n_samples.size
     usual = np.zeros((member.shape[0], rates.LOGITS.size))
     logit = np.empty((n_draws, n_items), np.float32)
     flat = cells.flat()
     log_likelihood = rates.logit_likelihood(cells.n_samples, cells.n_correct)
     for index in range(n_draws):
-        own = flat if draws.flat[index] else cells
         spread, ability = int(draws.spread[index]), float(draws.ability[index])
-        weight = rates.weights(own, log_likelihood, spread, ability)
         share = float(rates.SHARES[draws.share[index]])
+        own = flat if draws.flat[index] else rates.drawn_curves(cells, marginals, spread, share, ability, rng)
+        weight = rates.weights(own, log_likelihood, spread, ability)
         never = np.zeros(n_items)
         if share > 0:
             never = rates.never_solved(own, marginals, spread, share, ability)
