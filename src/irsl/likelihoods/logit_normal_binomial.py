@@ -5,21 +5,19 @@ distinct response it is tabulated over eta with its exact derivative, and interp
 
 - where the counts know the logit less well than to `STEP`, by the trapezoid rule on a grid of logits, which converges
   exponentially (Trefethen and Weideman, 2014);
-- where they know it better, as the normal density that a normal makes with the count's own, Beta(k, n - k) on the logit
-  scale, by its exact mean and variance.
+- where they know it better, by a Gauss-Hermite rule about the integrand's mode.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
-from scipy.special import betaln, digamma, expit, log_expit, ndtr, polygamma
+from scipy.special import expit, log_expit, ndtr
 
 from irsl.likelihoods.base import Array
 from irsl.likelihoods.binomial import log_choose
@@ -31,9 +29,13 @@ LIMITS = (0.1, 6.0)  # of the sd of logits
 STEP = 0.1
 LOGITS = np.arange(-36.0, 36.0 + STEP / 2, STEP)
 REACH = 30.0  # of eta; beyond, log f goes on straight
-SHARP = 1.0 / STEP**2  # information about the logit from which a count is taken as normal there
+SHARP = 0.25 / STEP**2  # information about the logit beyond which the grid would be too coarse
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
+NEWTON_STEPS = 3
 LEAST = 1e-280  # below, a sum has lost its digits
-MEAN_ETA = np.linspace(-40.0, 40.0, 801)
+KEPT_NUMBERS = 20_000_000  # of a table
+BLOCK_PAIRS = 256
+MEAN_ETA = np.linspace(-60.0, 60.0, 1201)  # beyond, the curve's logit goes on with slope 1
 BLOCK_CELLS = 20_000  # temporaries of so many cells fit a core's cache
 MANY_STEP, MANY_ENDS = 0.02, 200
 
@@ -58,13 +60,13 @@ class LogitNormalBinomial(Overdispersed):
 
     def functions(self, eta: Array, guessing: Array | float, levels: Levels | None = None) -> tuple[Array, ...]:
         """Log f of every level, without the binomial coefficient, (n_levels, n_points)."""
-        if levels is None or np.any(guessing):
-            raise TypeError("the logit-normal binomial is defined on levels, without floors")
-        return (self._table(levels.trials, levels.values).value(eta[levels.item]),)
+        if levels is None:
+            raise TypeError("the logit-normal binomial is defined on levels")
+        return (self._table(levels.trials, levels.values, guessing).value(eta[levels.item]),)
 
     def level_slopes(self, eta: Array, guessing: Array | float, levels: Levels) -> tuple[Array, Array]:
         """First and second derivative in eta of every level's log f."""
-        return self._table(levels.trials, levels.values).slopes(eta[levels.item])
+        return self._table(levels.trials, levels.values, guessing).slopes(eta[levels.item])
 
     def many_counts(self, n: int, mean: Array) -> Array:
         """Every k near the ends, and in between counts at steps of their logit."""
@@ -76,10 +78,10 @@ class LogitNormalBinomial(Overdispersed):
         """The expected information is P'^2 / Var(k / n): what mean and variance of a count tell of eta."""
         levels, count = of(expected), expected.components[0]
         first, second = self.level_slopes(eta, guessing, levels)
-        n, (logit, ratio) = levels.trials[:, None], _curve(self.logit_sd)
-        effective = levels.total(count * (n / (1.0 + (n - 1.0) * ratio(eta)[levels.item])))
-        mean = logit(eta)
-        information = effective * expit(mean) * expit(-mean) * logit(eta, 1) ** 2
+        n, curve = levels.trials[:, None], _curve(self.logit_sd)
+        effective = levels.total(count * (n / (1.0 + (n - 1.0) * curve.share(eta)[levels.item])))
+        mean = curve.logit(eta)
+        information = effective * expit(mean) * expit(-mean) * curve.slope(eta) ** 2
         return levels.total(count * first), information, -levels.total(count * second)
 
     def parameter_step(
@@ -95,37 +97,48 @@ class LogitNormalBinomial(Overdispersed):
     def score(self, values: Array, trials: Any, eta: Array, guessing: Array | float) -> Array:
         """D log f / d eta."""
         k, n, eta = np.broadcast_arrays(values, np.asarray(trials, dtype=np.float64), eta)
-        return np.asarray(self._table(n.ravel(), k.ravel()).slopes(eta.reshape(-1, 1))[0].reshape(eta.shape))
+        slope, _ = self._table(n.ravel(), k.ravel(), guessing).slopes(eta.reshape(-1, 1))
+        return np.where(n > 0, slope.reshape(eta.shape), 0.0)
 
     def response_mean(self, eta: Array, guessing: Array | float) -> Array:
         """E[logistic(eta + logit_sd z)]."""
-        return np.asarray(expit(_curve(self.logit_sd)[0](eta)))
+        _refuse_floors(guessing)
+        return np.asarray(expit(_curve(self.logit_sd).logit(eta)))
 
     def response_slope(self, eta: Array, guessing: Array | float) -> Array:
         """Its derivative in eta."""
-        logit, _ = _curve(self.logit_sd)
-        return np.asarray(expit(logit(eta)) * expit(-logit(eta)) * logit(eta, 1))
+        _refuse_floors(guessing)
+        curve = _curve(self.logit_sd)
+        mean = curve.logit(eta)
+        return np.asarray(expit(mean) * expit(-mean) * curve.slope(eta))
 
     def response_variance(self, mean: Array, trials: Any) -> Array:
         """M (1 - m) (1 + (n - 1) rho(m)) / n, rho the share of m (1 - m) by which rates differ."""
-        logit, ratio = _curve(self.logit_sd)
+        curve = _curve(self.logit_sd)
         with np.errstate(divide="ignore"):
-            place = np.interp(np.log(mean) - np.log1p(-np.asarray(mean)), logit(MEAN_ETA), MEAN_ETA)
-        return np.asarray(mean * (1.0 - mean) * (1.0 + (trials - 1.0) * ratio(place)) / trials)
+            place = np.interp(np.log(mean) - np.log1p(-np.asarray(mean)), curve.logit(MEAN_ETA), MEAN_ETA)
+        return np.asarray(mean * (1.0 - mean) * (1.0 + (trials - 1.0) * curve.share(place)) / trials)
 
     def log_density(self, values: Array, trials: Any, eta: Array, guessing: Array | float) -> Array:
         """Log of the probability of k in n."""
         k, n, eta = np.broadcast_arrays(values, np.asarray(trials, dtype=np.float64), eta)
-        log_f = self._table(n.ravel(), k.ravel()).value(eta.reshape(-1, 1)).reshape(eta.shape)
+        log_f = self._table(n.ravel(), k.ravel(), guessing).value(eta.reshape(-1, 1)).reshape(eta.shape)
         return np.asarray(log_f + log_choose(n, k))
 
     def sample(self, eta: Array, guessing: Array | float, *, trials: int, rng: np.random.Generator) -> Array:
         """Successes of `trials`, float64."""
+        _refuse_floors(guessing)
         p = expit(eta + self.logit_sd * rng.normal(size=np.shape(eta)))
         return np.asarray(rng.binomial(trials, p), dtype=np.float64)
 
-    def _table(self, trials: Array, values: Array) -> _Cubics:
+    def _table(self, trials: Array, values: Array, guessing: Array | float) -> _Cubics:
+        _refuse_floors(guessing)
         return _tables(self.logit_sd).of(trials, values)
+
+
+def _refuse_floors(guessing: Array | float) -> None:
+    if np.any(guessing):
+        raise TypeError("the logit-normal binomial has no floors")
 
 
 @dataclass(frozen=True)
@@ -156,7 +169,7 @@ class _Cubics:
             if beyond.any():
                 result[rows] += beyond * (rise + t * (2.0 * bend + 3.0 * t * twist))
 
-        over_ranges(work, eta.shape[0], BLOCK_CELLS // eta.shape[1])
+        over_ranges(work, eta.shape[0], BLOCK_CELLS // max(1, eta.shape[1]))
         return result
 
     def slopes(self, eta: Array) -> tuple[Array, Array]:
@@ -164,11 +177,11 @@ class _Cubics:
         first, second = np.empty((2, *eta.shape))
 
         def work(rows: slice) -> None:
-            t, _, _, rise, bend, twist = self._at(eta, rows)
+            t, beyond, _, rise, bend, twist = self._at(eta, rows)
             first[rows] = (rise + t * (2.0 * bend + 3.0 * t * twist)) / self.step
-            second[rows] = (2.0 * bend + 6.0 * t * twist) / self.step**2
+            second[rows] = (beyond == 0.0) * (2.0 * bend + 6.0 * t * twist) / self.step**2
 
-        over_ranges(work, eta.shape[0], BLOCK_CELLS // eta.shape[1])
+        over_ranges(work, eta.shape[0], BLOCK_CELLS // max(1, eta.shape[1]))
         return first, second
 
     def _at(self, eta: Array, rows: slice) -> tuple[Array, ...]:
@@ -184,15 +197,13 @@ class _Cubics:
 
 
 class _Tables:
-    """Log f and its derivative of every pair (n, k) that was asked for, for one scatter."""
+    """Log f and its derivative of the pairs (n, k) that were asked for, for one scatter."""
 
     def __init__(self, sd: float) -> None:
         self.sd = sd
         self.step = min(0.25, sd / 2.0)
         self.eta = np.arange(-REACH, REACH + self.step / 2, self.step)
-        self._keys: NDArray[np.int64] = np.empty(0, np.int64)
-        self._table = np.empty((0, self.eta.size, 2))
-        self._lock = Lock()
+        self._held: tuple[NDArray[np.int64], Array] = np.empty(0, np.int64), np.empty((0, self.eta.size, 2))
         distance = (LOGITS[:, None] - self.eta) / sd
         self._density = np.exp(-0.5 * distance**2) * (STEP / (sd * np.sqrt(2.0 * np.pi)))
         self._moved = self._density * distance / sd
@@ -205,34 +216,58 @@ class _Tables:
         """Rows of the table for these pairs."""
         n_whole, k_whole = n.astype(np.int64), k.astype(np.int64)
         asked, first, back = np.unique(n_whole * (n_whole + 1) // 2 + k_whole, return_index=True, return_inverse=True)
-        with self._lock:
-            missing = ~np.isin(asked, self._keys, assume_unique=True)
-            if missing.any():
-                keys = np.concatenate([self._keys, asked[missing]])
-                table = np.concatenate([self._table, self._worked_out(n[first[missing]], k[first[missing]])])
-                order: NDArray[np.intp] = np.argsort(keys)
-                self._keys, self._table = keys[order], table[order]
-            row = np.asarray(np.searchsorted(self._keys, asked), dtype=np.intp)
-            return _Cubics(self._table, row[np.ravel(back)], float(self.eta[0]), self.step)
+        keys, table = self._held  # of which threads may at worst lose each other's additions
+        missing = ~np.isin(asked, keys, assume_unique=True)
+        if missing.any():
+            if 2 * self.eta.size * (keys.size + missing.sum()) > KEPT_NUMBERS:
+                keys, table, missing = keys[:0], table[:0], np.ones_like(missing)
+            new = first[missing]
+            added = over_ranges(lambda part: self._worked_out(n[new[part]], k[new[part]]), new.size, BLOCK_PAIRS)
+            keys = np.concatenate([keys, asked[missing]])
+            order: NDArray[np.intp] = np.argsort(keys)
+            keys, table = keys[order], np.concatenate([table, *added])[order]
+            self._held = keys, table
+        row = np.asarray(np.searchsorted(keys, asked), dtype=np.intp)
+        return _Cubics(table, row[np.ravel(back)], float(self.eta[0]), self.step)
 
     def _worked_out(self, n: Array, k: Array) -> Array:
         """(n_pairs, n_eta, 2)."""
-        value, slope = np.empty((2, n.size, self.eta.size))
+        result = np.empty((n.size, self.eta.size, 2))
         sharp = k * (1.0 - k / np.maximum(n, 1.0)) > SHARP
-        own, rest = k[sharp][:, None], (n - k)[sharp][:, None]
-        variance = self.sd**2 + polygamma(1, own) + polygamma(1, rest)
-        gap = digamma(own) - digamma(rest) - self.eta
-        value[sharp] = betaln(own, rest) - 0.5 * (np.log(2.0 * np.pi * variance) + gap**2 / variance)
-        slope[sharp] = gap / variance
-        own, rest = k[~sharp][:, None], (n - k)[~sharp][:, None]
-        log_likelihood = own * log_expit(LOGITS) + rest * log_expit(-LOGITS)
+        for own, work in ((sharp, self._about_the_mode), (~sharp, self._on_the_grid)):
+            result[own] = np.stack(work(n[own, None], k[own, None]), axis=2)
+        result[:, :, 1] *= self.step
+        return result
+
+    def _about_the_mode(self, n: Array, k: Array) -> tuple[Array, Array]:
+        """Log f and its slope by a Gauss-Hermite rule as wide as the integrand at its mode."""
+        precision = self.sd**-2
+        eta_of_mode = LOGITS - (k - n * expit(LOGITS)) / precision
+        mode = np.array([np.interp(self.eta, row, LOGITS) for row in eta_of_mode]).reshape(n.size, self.eta.size)
+        for _ in range(NEWTON_STEPS):
+            p = expit(mode)
+            mode += (k - n * p - (mode - self.eta) * precision) / (n * p * (1.0 - p) + precision)
+        p, rest, gap = expit(mode), expit(-mode), mode - self.eta
+        width = 1.0 / np.sqrt(n * p * rest + precision)
+        total, moved = np.zeros(mode.shape), np.zeros(mode.shape)
+        for node, weight in zip(NODES, WEIGHTS, strict=True):
+            step = node * width
+            rise = -n * np.log1p(rest * np.expm1(-step)) - (n - k) * step - (gap + 0.5 * step) * step * precision
+            share = weight * np.exp(rise + 0.5 * node**2)
+            total += share
+            moved += share * step
+        top = n * log_expit(mode) - (n - k) * mode - 0.5 * gap**2 * precision
+        density = total * width * np.sqrt(precision / (2.0 * np.pi))
+        return top + np.log(density), (gap + moved / total) * precision
+
+    def _on_the_grid(self, n: Array, k: Array) -> tuple[Array, Array]:
+        log_likelihood = k * log_expit(LOGITS) + (n - k) * log_expit(-LOGITS)
         top = log_likelihood.max(axis=1, keepdims=True)
         weight = np.exp(log_likelihood - top)
         total = weight @ self._density
         good = total > LEAST
         total = np.where(good, total, 1.0)
-        value[~sharp], slope[~sharp] = self._continued(np.log(total) + top, weight @ self._moved / total, good)
-        return np.stack([value, self.step * slope], axis=2)
+        return self._continued(np.log(total) + top, weight @ self._moved / total, good)
 
     def _continued(self, value: Array, slope: Array, good: NDArray[np.bool_]) -> tuple[Array, Array]:
         """Go on as parabolas where sums have lost their digits: far from the counts the normal alone bends log f."""
@@ -249,13 +284,33 @@ def _tables(sd: float) -> _Tables:
     return _Tables(sd)
 
 
+@dataclass(frozen=True)
+class _Curve:
+    """The mean rate as a function of eta, and the share of m (1 - m) by which rates vary."""
+
+    of_logit: CubicSpline
+    of_share: CubicSpline
+
+    def logit(self, eta: Array) -> Array:
+        """Of the mean rate."""
+        inside = np.clip(eta, MEAN_ETA[0], MEAN_ETA[-1])
+        return np.asarray(self.of_logit(inside) + (eta - inside))
+
+    def slope(self, eta: Array) -> Array:
+        """Of `logit`."""
+        return np.asarray(self.of_logit(np.clip(eta, MEAN_ETA[0], MEAN_ETA[-1]), 1))
+
+    def share(self, eta: Array) -> Array:
+        """Between 0 and 1."""
+        return np.asarray(self.of_share(np.clip(eta, MEAN_ETA[0], MEAN_ETA[-1])))
+
+
 @lru_cache(maxsize=16)
-def _curve(sd: float) -> tuple[CubicSpline, CubicSpline]:
-    """Logit of the mean rate, and the share of m (1 - m) by which rates vary, as functions of eta."""
+def _curve(sd: float) -> _Curve:
     z = np.linspace(-9.0, 9.0, 361)
     weight = np.exp(-0.5 * z**2)
     weight /= weight.sum()
     x = MEAN_ETA[:, None] + sd * z
     mean, rest = expit(x) @ weight, expit(-x) @ weight
     variance = (expit(x) - mean[:, None]) ** 2 @ weight
-    return CubicSpline(MEAN_ETA, np.log(mean) - np.log(rest)), CubicSpline(MEAN_ETA, variance / (mean * rest))
+    return _Curve(CubicSpline(MEAN_ETA, np.log(mean) - np.log(rest)), CubicSpline(MEAN_ETA, variance / (mean * rest)))
