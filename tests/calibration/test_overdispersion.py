@@ -3,13 +3,15 @@
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy.special import expit
 
 import irsl
 from irsl.calibration.m_step import Items
 from irsl.calibration.overdispersion import overdispersion_score
-from irsl.likelihoods import BetaBinomial, Binomial
+from irsl.errors import OptionError
+from irsl.likelihoods import BetaBinomial, Binomial, LogitNormalBinomial
 from matrices import coded
 
 
@@ -18,6 +20,14 @@ def draw(rho, n_subjects, n_items, trials, seed=0):
     rng = np.random.default_rng(seed)
     theta, b = rng.normal(size=n_subjects), rng.normal(0.0, 1.0, n_items)
     likelihood = Binomial() if rho == 0 else BetaBinomial(rho)
+    return theta, b, likelihood.sample(theta[:, None] - b, 0.0, trials=trials, rng=rng)
+
+
+def draw_scattered(logit_sd, n_subjects, n_items, trials, seed=0, *, b_sd=1.0):
+    """The same, with rates that scatter normally on the logit scale."""
+    rng = np.random.default_rng(seed)
+    theta, b = rng.normal(size=n_subjects), rng.normal(0.0, b_sd, n_items)
+    likelihood = LogitNormalBinomial(logit_sd)
     return theta, b, likelihood.sample(theta[:, None] - b, 0.0, trials=trials, rng=rng)
 
 
@@ -131,3 +141,76 @@ def test_items_far_from_every_ability_are_calibrated():
     fit = irsl.calibrate(irsl.Responses.from_matrix(k, n_samples=np.full(k.shape, 400.0)), likelihood="beta_binomial")
     assert fit.converged
     assert np.isfinite(fit.bank.items["difficulty"].to_numpy()).all()
+
+
+@pytest.mark.parametrize("likelihood", ["auto", "logit_normal_binomial"])
+def test_scatter_is_recovered(likelihood):
+    theta, b, k = draw_scattered(1.0, 120, 40, 400, b_sd=2.5)
+    fitted, other = (irsl.calibrate(counts(k, 400), likelihood=name) for name in (likelihood, "beta_binomial"))
+    fit = fitted.fits.row(0, named=True)
+    assert (fit["likelihood"], fit["overdispersion"], fit["converged"]) == ("logit_normal_binomial", None, True)
+    assert fit["logit_sd"] == pytest.approx(1.0, abs=0.05)
+    assert fit["log_likelihood"] > other.log_likelihood + 100
+    error = [c.bank.items["difficulty"].to_numpy() - (b - theta.mean()) / theta.std() for c in (fitted, other)]
+    assert np.mean(error[0] ** 2) < 0.5 * np.mean(error[1] ** 2)
+    assert np.mean((error[0] / fitted.bank.items["se_difficulty"].to_numpy()) ** 2) < 1.6
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("drawn", [BetaBinomial(0.15), LogitNormalBinomial(1.0)], ids=lambda x: x.name)
+def test_auto_takes_the_kind_that_was_drawn(drawn, seed):
+    rng = np.random.default_rng(seed)
+    k = drawn.sample(rng.normal(size=(40, 1)) - rng.normal(size=30), 0.0, trials=50, rng=rng)
+    fit = irsl.calibrate(counts(k, 50)).fits.row(0, named=True)
+    assert fit["likelihood"] == drawn.name
+    assert "beta_binomial" in fit["message"]
+    assert "logit_normal_binomial" in fit["message"]
+
+
+def test_a_saved_bank_measures_with_its_scatter(tmp_path):
+    theta, _, k = draw_scattered(1.0, 80, 30, 40)
+    c = irsl.calibrate(counts(k, 40))
+    c.bank.save(tmp_path / "bank")
+    bank = irsl.ItemBank.load(tmp_path / "bank")
+    assert bank.scales[0].likelihood == "logit_normal_binomial"
+    assert bank.scales[0].logit_sd == c.fits["logit_sd"][0]
+    measured = irsl.measure(counts(k, 40), bank)
+    assert np.corrcoef(measured["ability"], theta)[0, 1] > 0.95
+    plain = irsl.measure(counts(k, 40), irsl.calibrate(counts(k, 40), likelihood="binomial").bank)
+    # 40 samples at the middle of a curve are worth 4 n / (4 + n logit_sd^2) = 3.6 on a curve as steep
+    assert 2.0 < (measured["se_ability"] / plain["se_ability"]).median() < 4.0
+    for estimator in ("map", "wle"):
+        assert np.corrcoef(irsl.measure(counts(k, 40), bank, estimator=estimator)["ability"], theta)[0, 1] > 0.95
+
+
+def test_floors_are_for_others():
+    _, _, k = draw_scattered(1.0, 30, 20, 20)
+    drawn = counts(k, 20)
+    items, n = drawn.items.with_columns(chance=0.25), pl.col("n_samples")
+    frame = drawn.responses.with_columns(n_correct=(pl.col("response") * n).round().cast(pl.Int64)).drop("response")
+    responses = irsl.Responses.from_frames(frame, items=items, kind="counts")
+    with pytest.raises(OptionError, match="takes no floors"):
+        irsl.calibrate(responses, model="3pl", likelihood="logit_normal_binomial")
+    assert irsl.calibrate(responses, model="3pl").fits["likelihood"][0] == "beta_binomial"
+
+
+def test_curves_are_flattened_by_the_scatter_and_accuracies_use_them():
+    _, _, k = draw_scattered(2.0, 150, 30, 100)
+    bank = irsl.calibrate(counts(k, 100)).bank
+    scatter, items = bank.scales[0].logit_sd, bank.parameters()
+    z = np.random.default_rng(1).normal(size=(200_000, 1))
+    points = np.array([-2.0, 0.0, 1.5])
+    drawn = np.array([expit(eta + scatter * z).mean(axis=0) for eta in items.eta(points)])
+    np.testing.assert_allclose(bank.curves(points), drawn, atol=0.004)
+    assert (np.abs(bank.curves(points) - expit(items.eta(points))).max(axis=0) > 0.05).all()
+
+    everybody = irsl.measure(counts(k, 100), bank)
+    np.testing.assert_allclose(everybody["accuracy"], (k / 100).mean(axis=1), atol=1e-6)
+    some = np.where(np.arange(30) % 2, k, np.nan)
+    measured = irsl.measure(counts(some, 100), bank)
+    error = measured["accuracy"].to_numpy() - (k / 100).mean(axis=1)
+    assert abs(error.mean()) < 3 * error.std() / np.sqrt(150)
+    covered = (everybody["accuracy"] > measured["accuracy_lower"]) & (
+        everybody["accuracy"] < measured["accuracy_upper"]
+    )
+    assert covered.mean() == pytest.approx(0.9, abs=0.08)

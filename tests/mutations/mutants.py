@@ -109,6 +109,18 @@ def overdispersion_ignored() -> None:
     wrap(part("calibration.calibrate"), "overdispersion_score", lambda x: replace(x, z=0.0))
 
 
+@caught_by("calibration/test_overdispersion.py::test_scatter_is_recovered[logit_normal_binomial]")
+def scatter_left_where_it_starts() -> None:
+    likelihood = part("likelihoods.logit_normal_binomial").LogitNormalBinomial
+    likelihood.parameter_step = lambda self, *args: self
+
+
+@caught_by("calibration/test_overdispersion.py::test_curves_are_flattened_by_the_scatter_and_accuracies_use_them")
+def curves_kept_logistic() -> None:
+    likelihood = part("likelihoods.logit_normal_binomial").LogitNormalBinomial
+    likelihood.response_mean = part("likelihoods.base").Likelihood.response_mean
+
+
 @caught_by("calibration/test_patterns.py::test_weak_subjects_who_saw_only_easy_items_bias_nothing[1pl]")
 def one_population_for_every_design() -> None:
     wrap(part("calibration.calibrate"), "find_patterns", lambda x: replace(x, group=0 * x.group))

@@ -35,7 +35,7 @@ NEWTON_STEPS = 3
 LEAST = 1e-280  # below, a sum has lost its digits
 KEPT_NUMBERS = 20_000_000  # of a table
 BLOCK_PAIRS = 256
-MEAN_ETA = np.linspace(-60.0, 60.0, 1201)  # beyond, the curve's logit goes on with slope 1
+MEAN_ETA = np.linspace(-60.0, 60.0, 481)  # beyond, the logit of the curve goes on with slope 1
 BLOCK_CELLS = 20_000  # temporaries of so many cells fit a core's cache
 MANY_STEP, MANY_ENDS = 0.02, 200
 
@@ -307,7 +307,7 @@ class _Curve:
 
 @lru_cache(maxsize=16)
 def _curve(sd: float) -> _Curve:
-    z = np.linspace(-9.0, 9.0, 361)
+    z = np.linspace(-9.0, 9.0, 121)
     weight = np.exp(-0.5 * z**2)
     weight /= weight.sum()
     x = MEAN_ETA[:, None] + sd * z
