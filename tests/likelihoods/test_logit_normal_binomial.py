@@ -52,7 +52,7 @@ def test_density_is_the_integral_over_rates(sd, n):
         expected = np.array([integral(k, n, x, sd) for x in eta])
         ours = LogitNormalBinomial(sd).log_density(k, n, eta, 0.0) - log_choose(float(n), float(k))
         near = expected > expected.max() - 50
-        np.testing.assert_allclose(ours[near], expected[near], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(ours[near], expected[near], rtol=0, atol=3e-5 if sd < 0.15 else 1e-5)
 
 
 @pytest.mark.parametrize(("sd", "n"), [*CASES, (0.2, 3_000_000), (6.0, 3_000_000)])
@@ -134,7 +134,8 @@ def test_mean_slope_and_variance_are_those_of_the_rates(sd):
     np.testing.assert_allclose(likelihood.response_mean(eta, 0.0), mean, rtol=1e-5)
     np.testing.assert_allclose(likelihood.response_slope(eta, 0.0), slope, rtol=1e-4)
     np.testing.assert_allclose(likelihood.response_variance(mean, 20), variance, rtol=2e-3)
-    assert likelihood.response_variance(np.array([0.0, 1.0]), 20).sum() == 0.0
+    beyond = np.array([-1e-12, 0.0, 1.0, 1.0 + 1e-12])  # what sums over interpolating functions may give
+    np.testing.assert_array_equal(likelihood.response_variance(beyond, 20), 0.0)
 
 
 @pytest.mark.parametrize("sd", [0.1, 6.0])

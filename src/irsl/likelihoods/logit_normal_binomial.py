@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import CubicHermiteSpline, CubicSpline
 from scipy.special import expit, log_expit, ndtr
 
 from irsl.likelihoods.base import Array
@@ -31,7 +31,7 @@ LOGITS = np.arange(-36.0, 36.0 + STEP / 2, STEP)
 REACH = 30.0  # of eta; beyond, log f goes on straight
 SHARP = 0.25 / STEP**2  # information about the logit beyond which the grid would be too coarse
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
-NEWTON_STEPS = 3
+SPARSE = 2  # steps of eta between which that rule's log f, nearly a parabola, is interpolated
 LEAST = 1e-280  # below, a sum has lost its digits
 KEPT_NUMBERS = 20_000_000  # of a table
 BLOCK_PAIRS = 256
@@ -114,9 +114,9 @@ class LogitNormalBinomial(Overdispersed):
 
     def response_variance(self, mean: Array, trials: Any) -> Array:
         """M (1 - m) (1 + (n - 1) rho(m)) / n, rho the share of m (1 - m) by which rates differ."""
-        curve = _curve(self.logit_sd)
+        mean, curve = np.clip(mean, 0.0, 1.0), _curve(self.logit_sd)
         with np.errstate(divide="ignore"):
-            place = np.interp(np.log(mean) - np.log1p(-np.asarray(mean)), curve.logit(MEAN_ETA), MEAN_ETA)
+            place = np.interp(np.log(mean) - np.log1p(-mean), curve.logit(MEAN_ETA), MEAN_ETA)
         return np.asarray(mean * (1.0 - mean) * (1.0 + (trials - 1.0) * curve.share(place)) / trials)
 
     def log_density(self, values: Array, trials: Any, eta: Array, guessing: Array | float) -> Array:
@@ -241,13 +241,12 @@ class _Tables:
 
     def _about_the_mode(self, n: Array, k: Array) -> tuple[Array, Array]:
         """Log f and its slope by a Gauss-Hermite rule as wide as the integrand at its mode."""
-        precision = self.sd**-2
+        precision, eta = self.sd**-2, self.eta[::SPARSE]
         eta_of_mode = LOGITS - (k - n * expit(LOGITS)) / precision
-        mode = np.array([np.interp(self.eta, row, LOGITS) for row in eta_of_mode]).reshape(n.size, self.eta.size)
-        for _ in range(NEWTON_STEPS):
-            p = expit(mode)
-            mode += (k - n * p - (mode - self.eta) * precision) / (n * p * (1.0 - p) + precision)
-        p, rest, gap = expit(mode), expit(-mode), mode - self.eta
+        mode = np.array([np.interp(eta, row, LOGITS) for row in eta_of_mode]).reshape(n.size, eta.size)
+        p = expit(mode)
+        mode += (k - n * p - (mode - eta) * precision) / (n * p * (1.0 - p) + precision)
+        p, rest, gap = expit(mode), expit(-mode), mode - eta
         width = 1.0 / np.sqrt(n * p * rest + precision)
         total, moved = np.zeros(mode.shape), np.zeros(mode.shape)
         for node, weight in zip(NODES, WEIGHTS, strict=True):
@@ -258,7 +257,8 @@ class _Tables:
             moved += share * step
         top = n * log_expit(mode) - (n - k) * mode - 0.5 * gap**2 * precision
         density = total * width * np.sqrt(precision / (2.0 * np.pi))
-        return top + np.log(density), (gap + moved / total) * precision
+        curve = CubicHermiteSpline(eta, top + np.log(density), (gap + moved / total) * precision, axis=1)
+        return curve(self.eta), curve(self.eta, 1)
 
     def _on_the_grid(self, n: Array, k: Array) -> tuple[Array, Array]:
         log_likelihood = k * log_expit(LOGITS) + (n - k) * log_expit(-LOGITS)
