@@ -142,8 +142,8 @@ class SamplingLaw:
     def backtest(self) -> float:
         """Factor on the spread of what is predicted for items without samples, at least 1.
 
-        Subjects differ from the items' curves on many items at a time; the factor is how much farther off than claimed
-        the law was on items hidden from it. 1 where fewer than six subjects can be predicted so.
+        Subjects differ from the items' curves on many items at a time; the factor is what intervals for items that were
+        hidden from the law would have needed. 1 where fewer than six subjects can be predicted so.
         """
         return _backtest(self) if self.inflation is None else self.inflation
 
@@ -364,7 +364,8 @@ def sampling_law(
     bank : ItemBank, optional
         Difficulties and discriminations of the items; pass@k is then that of all its items, sampled or not. Left out,
         the items are calibrated on the responses, with `calibrate`'s defaults, where there are at least three subjects;
-        with fewer nothing is known of the items but their counts.
+        with fewer nothing is known of the items but their counts. The items' own errors are taken into account where
+        the bank was calibrated on these subjects, in this order; those of other banks are taken as exact.
     benchmark : str or list of str, optional
         As `responses.select`.
     level : float
