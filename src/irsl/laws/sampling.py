@@ -8,10 +8,12 @@ there are several. docs/mathematics.md, section 7.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -31,7 +33,7 @@ from irsl.laws.stopping import Stopping, stopping_rule
 from irsl.likelihoods.base import Array
 from irsl.likelihoods.statistics import dense
 from irsl.responses import Responses
-from irsl.threads import ours_alone
+from irsl.threads import ours_alone, over_ranges
 
 ABILITY_SD = 2.0  # prior on the bank's scale; wide, because a new subject need not resemble those of the calibration
 LOGIT_SD = 5.0  # prior of the typical logit where nothing is known of the items
@@ -46,6 +48,7 @@ SMALLEST_VARIANCE = 1e-8
 PRIOR_SHARE = 0.1  # of what is known of the atoms before a subject's own counts: that from before any data
 
 Progress = Callable[[int, int], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -477,48 +480,53 @@ def _fitted(counts: _Counts, law: SamplingLaw, progress: Progress | None, errors
     With the items' `errors` their posterior is worked out, from these subjects' counts.
     """
     subjects = [Cells(n, k, law.curves) for n, k in zip(counts.n_samples, counts.n_correct, strict=True)]
-    learns, n_done = not law.prior.size, 0
-    n_steps = (2 if errors is None and law.open_items is None else 3) * len(subjects)
+    opens = errors is not None or law.open_items is not None
+    steps, n_steps = itertools.count(1), (3 if opens else 2) * len(subjects)
 
-    def done() -> None:
-        nonlocal n_done
-        n_done += 1
-        if progress is not None:
-            progress(n_done, n_steps)
+    def of_all(work: Callable[[int], T]) -> list[T]:
+        """Work on every subject, on all cores."""
 
-    found: list[_Weighed] = []
+        def own(part: slice) -> T:
+            result = work(part.start)
+            if progress is not None:
+                progress(next(steps), n_steps)
+            return result
+
+        return over_ranges(own, len(subjects), 1)
+
+    def learned(found: list[_Weighed]) -> tuple[Array, Array]:
+        if law.prior.size:
+            return law.prior, np.broadcast_to(law.prior, (len(subjects), law.prior.size))
+        return _shared(np.array([own.log_marginal for own in found]))
+
     with ours_alone():
-        for cells in subjects:
-            found.append(_weighed(cells, law.has_bank))
-            done()
-        prior, priors = law.prior, np.broadcast_to(law.prior, (len(subjects), law.prior.size))
-        if learns:
-            prior, priors = _shared(np.array([own.log_marginal for own in found]))
-        if errors is not None or law.open_items is not None:
+        found = of_all(lambda i: _weighed(subjects[i], law.has_bank))
+        prior, priors = learned(found)
+        open_items = law.open_items
+        if opens:
             half = prior[: prior.size // 2].reshape(rates.N_SPREADS, -1)
             of_bank = [own.evidence[0] for own in found]
             if errors is None:
                 curves = [law._curves_at(evidence.typical_ability(half)) for evidence in of_bank]
             else:
-                tables = [own.marginals for own in found]
-                open_items, curves = item_posterior(subjects, tables, of_bank, half, errors)
-                law = replace(law, open_items=open_items)
-            for index, own_curves in enumerate(curves):
-                subjects[index] = replace(subjects[index], curves=own_curves)
-                found[index] = found[index].with_bank(subjects[index])
-                done()
-        if learns:
-            prior, priors = _shared(np.array([own.log_marginal for own in found]))
-        most = max(law.most_samples, float(counts.n_samples.sum(axis=1).max()))
-        stopping = stopping_rule(counts.n_samples, counts.n_correct)
-        law = replace(law, prior=prior, stopping=stopping, most_samples=most)
-        placed = []
-        for index, cells in enumerate(subjects):
-            rng = np.random.default_rng([law.seed, index])
-            log_weight = found[index].log_marginal + np.log(priors[index])
-            placed.append(_placed(counts.subjects[index], cells, found[index], log_weight, law, rng))
-            done()
-    return replace(law, laws=tuple(placed))
+                open_items, curves = item_posterior(subjects, [own.marginals for own in found], of_bank, half, errors)
+            subjects = [replace(cells, curves=own) for cells, own in zip(subjects, curves, strict=True)]
+            found = of_all(lambda i: found[i].with_bank(subjects[i]))
+            prior, priors = learned(found)
+        law = replace(
+            law,
+            prior=prior,
+            open_items=open_items,
+            stopping=stopping_rule(counts.n_samples, counts.n_correct),
+            most_samples=max(law.most_samples, float(counts.n_samples.sum(axis=1).max())),
+        )
+
+        def placed(i: int) -> SubjectRates:
+            log_weight = found[i].log_marginal + np.log(priors[i])
+            rng = np.random.default_rng([law.seed, i])
+            return _placed(counts.subjects[i], subjects[i], found[i], log_weight, law, rng)
+
+        return replace(law, laws=tuple(of_all(placed)))
 
 
 @dataclass(frozen=True)
