@@ -346,19 +346,22 @@ def _update_common_slope(
 
     covariance = np.zeros((items.n_items, 2, 2))
     value: Array | None = None
+    pull = 0.0
     for count in range(MAX_STEPS):
         parts = over_chunks(lambda part, own, its: _with_prior(part, own, nodes, its))
         score, info = (np.concatenate(x) for x in zip(*parts, strict=True))
         d = np.maximum(info[:, 1, 1], 1e-10)
         ratio = info[:, 0, 1] / d
         schur = info[:, 0, 0].sum() - (ratio * info[:, 0, 1]).sum()
-        pull = 0.0
-        if integrated:
+        if integrated and count == 0:  # hardly another after a step; the next pass has it anew
 
-            def along(x: float, items: Items = items, ratio: Array = ratio) -> Items:
-                return _moved(items, np.stack([np.full_like(ratio, x), -x * ratio], axis=1))
+            def own_pull(i: Index, items: Items = items, ratio: Array = ratio) -> float:
+                def along(rise: float) -> Items:
+                    return _moved(items.take(i), np.stack([np.full(i.size, rise), -rise * ratio[i]], axis=1))
 
-            pull = _laplace_slope(along, expected, nodes, prior)
+                return _laplace_slope(along, expected.take(i), nodes, prior.take(i))
+
+            pull = sum(in_chunks(items.n_items, nodes.count, own_pull))
         slope_step = (score[:, 0].sum() + pull - (ratio * score[:, 1]).sum()) / max(schur, 1e-10)
         step = np.stack([np.full(d.size, slope_step), score[:, 1] / d - ratio * slope_step], axis=1)
         step = np.clip(step, -MAX_STEP, MAX_STEP)
