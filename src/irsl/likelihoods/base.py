@@ -27,7 +27,7 @@ class Likelihood(ABC):
 
     @property
     def parameter(self) -> float | None:
-        """The likelihood's own parameter (a precision or an overdispersion), or None."""
+        """The likelihood's own parameter (a precision, an overdispersion or a scatter), or None."""
         return None if self.parameter_name is None else float(getattr(self, self.parameter_name))
 
     def at(self, parameter: float) -> Likelihood:

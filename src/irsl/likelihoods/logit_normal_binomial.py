@@ -223,9 +223,10 @@ class _Tables:
                 keys, table, missing = keys[:0], table[:0], np.ones_like(missing)
             new = first[missing]
             added = over_ranges(lambda part: self._worked_out(n[new[part]], k[new[part]]), new.size, BLOCK_PAIRS)
-            keys = np.concatenate([keys, asked[missing]])
-            order: NDArray[np.intp] = np.argsort(keys)
-            keys, table = keys[order], np.concatenate([table, *added])[order]
+            n_held, keys, table = keys.size, np.concatenate([keys, asked[missing]]), np.concatenate([table, *added])
+            if n_held > 0:
+                order: NDArray[np.intp] = np.argsort(keys)
+                keys, table = keys[order], table[order]
             self._held = keys, table
         row = np.asarray(np.searchsorted(keys, asked), dtype=np.intp)
         return _Cubics(table, row[np.ravel(back)], float(self.eta[0]), self.step)
