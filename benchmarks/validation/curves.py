@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
-from scipy.special import expit
 
 import irsl
+from irsl.likelihoods import Likelihood
 from validation.cells import P_RANGE, Array, Cells, Codes, codes
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(21)
@@ -16,10 +16,7 @@ NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(21)
 
 @dataclass(frozen=True)
 class Curves:
-    """Item parameters, (n_items,), and abilities with errors, (n_subjects, n_items): each on the item's scale.
-
-    `precision` (of a Beta likelihood) and `overdispersion` (of a beta-binomial one) are 0 under any other.
-    """
+    """Item parameters and scale, (n_items,), and abilities with errors, (n_subjects, n_items): on the item's scale."""
 
     difficulty: Array
     discrimination: Array
@@ -27,12 +24,30 @@ class Curves:
     covariance: Array
     ability: Array
     se_ability: Array
-    precision: Array
-    overdispersion: Array
+    scale: Codes
+    likelihoods: list[Likelihood]
+
+    def eta(self, ability: Array, subject: Codes, item: Codes) -> Array:
+        """Of cells, from abilities like `ability`."""
+        return self.discrimination[item] * (ability[subject, item] - self.difficulty[item])
+
+    def expected(self, eta: Array, item: Codes) -> Array:
+        """Mean response of cells, kept off 0 and 1."""
+        floor = self.guessing[item]
+        return np.clip(self.each(item, lambda own, at: own.response_mean(eta[at], floor[at])), *P_RANGE)
+
+    def each(self, item: Codes, function: Callable[[Likelihood, Codes], Array]) -> Array:
+        """Values of cells, by the likelihood of each item's scale and the cells' places."""
+        result = np.empty(item.size)
+        for scale, likelihood in enumerate(self.likelihoods):
+            at = np.flatnonzero(self.scale[item] == scale)
+            result[at] = function(likelihood, at)
+        return result
 
 
 def curves_of(calibration: irsl.Calibration, cells: Cells) -> Curves:
     order = cells.items.select("item")
+    likelihoods = {scale.scale: scale.response_likelihood() for scale in calibration.bank.scales}
     items = order.join(calibration.bank.items, on="item", how="left", maintain_order="left")
     scales = calibration.fits["scale"].to_list()
     of_item = codes(items["scale"], scales)
@@ -52,18 +67,13 @@ def curves_of(calibration: irsl.Calibration, cells: Cells) -> Curves:
         covariance,
         table[0][:, of_item],
         table[1][:, of_item],
-        of_likelihood(calibration.fits, "beta", "precision")[of_item],
-        of_likelihood(calibration.fits, "beta_binomial", "overdispersion")[of_item],
+        of_item,
+        [likelihoods[name] for name in scales],
     )
 
 
-def of_likelihood(fits: pl.DataFrame, likelihood: str, column: str) -> Array:
-    """Return a parameter of each scale's likelihood, 0 where the scale has another."""
-    return fits.select(pl.when(pl.col("likelihood") == likelihood).then(column).fill_null(0.0))[column].to_numpy()
-
-
 def predict(curves: Curves, subject: Codes, item: Codes) -> Array:
-    """P = c + (1 - c) E logistic(eta), eta normal with the errors of theta and of the item; with a floor, of theta."""
+    """Mean of the curve, eta being normal with the errors of theta and of the item; with a floor, of theta."""
     a, b, c = curves.discrimination[item], curves.difficulty[item], curves.guessing[item]
     gap = curves.ability[subject, item] - b
     v_log_a, v_b, cross = np.where(c > 0, 0.0, curves.covariance[item].T)
@@ -71,5 +81,5 @@ def predict(curves: Curves, subject: Codes, item: Codes) -> Array:
     middle, spread = a * gap, a * np.sqrt(np.maximum(variance, 0.0))
     p = np.zeros(middle.size)
     for node, weight in zip(NODES, WEIGHTS / WEIGHTS.sum(), strict=True):
-        p += weight * expit(middle + spread * node)
-    return np.clip(c + (1.0 - c) * p, *P_RANGE)
+        p += weight * curves.expected(middle + spread * node, item)
+    return p

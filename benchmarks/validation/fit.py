@@ -7,29 +7,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import expit
 
 import irsl
-from validation.cells import P_RANGE, Array, Cells
+from validation.cells import Array, Cells
 from validation.curves import curves_of
 
 FIT_RANGE = (0.7, 1.3)
 NEAR_DUPLICATE, MIN_COMMON = 0.5, 110  # correlation of two subjects' residuals, and over how many items at least
 
 
-def response_variance(p: Array, trials: Array, precision: Array, overdispersion: Array) -> Array:
-    """Variance of a proportion of trials, or of a probability."""
-    beta, counts = 1.0 / (precision + 1.0), (1.0 + (trials - 1.0) * overdispersion) / trials
-    return p * (1.0 - p) * np.where(precision > 0, beta, counts)
-
-
 def residual_table(calibration: irsl.Calibration, cells: Cells) -> tuple[Array, Array]:
     """Squared residuals over their variance, and the variance: (n_subjects, n_items), NaN where there is no cell."""
     curves = curves_of(calibration, cells)
     s, i = cells.subject, cells.item
-    eta = curves.discrimination[i] * (curves.ability[s, i] - curves.difficulty[i])
-    p = np.clip(curves.guessing[i] + (1.0 - curves.guessing[i]) * expit(eta), *P_RANGE)
-    variance = response_variance(p, cells.trials, curves.precision[i], curves.overdispersion[i])
+    p = curves.expected(curves.eta(curves.ability, s, i), i)
+    variance = curves.each(i, lambda own, at: own.response_variance(p[at], cells.trials[at]))
     return cells.dense((cells.response - p) / np.sqrt(variance)), cells.dense(variance)
 
 
@@ -46,16 +38,9 @@ def simulate(calibration: irsl.Calibration, cells: Cells, rng: np.random.Generat
             drawn[:, 0] if joint else rng.normal(curves.ability[:, first], np.nan_to_num(curves.se_ability[:, first]))
         )
         drawn[:, columns] = theta[:, None]
-    eta = curves.discrimination[i] * (drawn[s, i] - curves.difficulty[i])
-    p = curves.guessing[i] + (1.0 - curves.guessing[i]) * expit(eta)
-    if cells.plan.kind == "probability":
-        phi = curves.precision[i]
-        return cells.answering(rng.beta(np.maximum(p * phi, 1e-6), np.maximum((1.0 - p) * phi, 1e-6)))
-    rho = curves.overdispersion[i]
-    if (rho > 0).any():
-        size = np.maximum(1.0 / np.maximum(rho, 1e-9) - 1.0, 1e-6)
-        p = np.where(rho > 0, rng.beta(np.maximum(p * size, 1e-6), np.maximum((1.0 - p) * size, 1e-6)), p)
-    return cells.answering(rng.binomial(cells.trials.astype(np.int64), p) / cells.trials)
+    eta, floor, n = curves.eta(drawn, s, i), curves.guessing[i], cells.trials.astype(np.int64)
+    y = curves.each(i, lambda own, at: own.sample(eta[at], floor[at], trials=n[at], rng=rng))
+    return cells.answering(y / cells.trials)
 
 
 def fit_statistics(calibration: irsl.Calibration, cells: Cells) -> dict[str, Any]:
@@ -135,6 +120,7 @@ def fit_report(cells: Cells, rng: np.random.Generator) -> dict[str, Any]:
             "flagged": float((flags.list.len() > 0).mean()),
             "likelihood": sorted(set(fits["likelihood"])),
             "overdispersion": mean_of(fits["overdispersion"]),
+            "logit_sd": mean_of(fits["logit_sd"]),
             "precision": mean_of(fits["precision"]),
             "converged": int(fits["converged"].sum()),
             **reliability(calibration, cells),

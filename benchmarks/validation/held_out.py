@@ -18,6 +18,7 @@ from validation.scores import calibration_bins, clustered, log_loss, score
 
 HELD_OUT_CELLS, HELD_OUT_SUBJECTS, LEVEL = 0.1, 0.3, 0.9
 PICTURED = ("additive, logit", "2pl benchmark")
+WIDER = {"beta_binomial", "logit_normal_binomial"}  # than the binomial, which is then fitted beside them
 N_ASKED, N_DRAWS, N_POINTS = 50, 5, 40
 
 
@@ -46,9 +47,8 @@ def held_out_cells(cells: Cells, rng: np.random.Generator) -> dict[str, Any]:
             name = f"{model} {scale}" + ("" if likelihood == "auto" else f" {likelihood}")
             failed += [name] * int((~calibration.fits["converged"]).sum())
             predictions[name] = predict(curves_of(calibration, cells), test.subject, test.item)
-            if (model, scale, likelihood) == ("2pl", "benchmark", "auto") and "beta_binomial" in set(
-                calibration.fits["likelihood"]
-            ):
+            wider = WIDER & set(calibration.fits["likelihood"])
+            if wider and (model, scale, likelihood) == ("2pl", "benchmark", "auto"):
                 todo.append((model, scale, "binomial"))
         for name, p in predictions.items():
             scores.setdefault(name, []).append(score(test, p))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
+from irsl.likelihoods import BetaBinomial, Likelihood, LogitNormalBinomial
 from validation.pictures import (
     CALIBRATION_KEY,
     SUBJECT_KEY,
@@ -35,6 +38,11 @@ from validation.words import (
 
 DOCS = Path(__file__).parents[2] / "docs"
 AGREEMENT = 0.95  # rank correlation of abilities with observed means, below which they measure different things
+NAMED = {  # likelihoods, with the mean over the scales of their parameter
+    "beta_binomial": "beta-binomial, overdispersion {overdispersion:.3f}",
+    "logit_normal_binomial": "logit-normal, scatter {logit_sd:.2f}",
+    "beta": "beta, precision {precision:.2f}",
+}
 RAW, CORRECTED = "mean of the items", "mean, corrected for easiness"
 
 
@@ -92,11 +100,7 @@ def subjects_table(result: Result) -> str:
 def misfit_lines(result: Result) -> list[str]:
     report = result["fit"]["benchmark"]
     found, expected = report["found"], report["expected"]
-    likelihood = joined([x.replace("_", "-") for x in report["likelihood"]])
-    if report["overdispersion"] is not None:
-        likelihood += f", overdispersion {report['overdispersion']:.3f}"
-    if report["precision"] is not None:
-        likelihood += f", precision {report['precision']:.2f}"
+    likelihood = joined([NAMED.get(x, x).format(**report) for x in report["likelihood"]])
     flags = ", ".join(f"{k.replace('_', ' ')} {percent(v)}" for k, v in report["flags"].items() if v)
     scales = report["n_scales"]
     low, middle, high = report["eigenvalue_ratio"]
@@ -222,16 +226,16 @@ subjects from 50 items a benchmark; the corrected mean allows for the known easi
 HOW = """## How it was done
 
 *Held-out cells.* A random tenth of the observed cells is left out, the rest calibrated, and each held-out cell
-predicted by P = c + (1 - c) E logistic(a (theta - b)), theta, b and log a normal with their errors (with a floor, theta
-alone). The 1PL, 2PL and, where chance is known (one over the number of options), 3PL are fitted with one ability per
-benchmark and, where there are several benchmarks, with one joint ability. Baselines are fitted to the same cells,
-benchmark by benchmark, the one constant of each chosen on a tenth of them: the benchmark's mean; the subject's and the
-item's mean, drawn to it by some pseudo-cells; item + subject - mean, kept off 0 and 1 by a margin; and logistic(mean +
-subject + item) with a ridge, which is the Rasch model by penalised joint likelihood and the one to beat. AUC over
-random cells flatters everything, since items differ so much: the AUC within an item (between subjects, mean over items
-with both outcomes) says what is known about subjects, the AUC within a subject what is known about items. Scores are
-per trial; for counts they judge the mean, not the spread. "Best" is chosen on the held-out cells themselves, among
-baselines and among models alike.
+predicted by the mean of its curve, P = c + (1 - c) logistic(a (theta - b)) or the flatter one of the logit-normal
+binomial, theta, b and log a being normal with their errors (with a floor, theta alone). The 1PL, 2PL and, where chance
+is known (one over the number of options), 3PL are fitted with one ability per benchmark and, where there are several
+benchmarks, with one joint ability. Baselines are fitted to the same cells, benchmark by benchmark, the one constant of
+each chosen on a tenth of them: the benchmark's mean; the subject's and the item's mean, drawn to it by some
+pseudo-cells; item + subject - mean, kept off 0 and 1 by a margin; and logistic(mean + subject + item) with a ridge,
+which is the Rasch model by penalised joint likelihood and the one to beat. AUC over random cells flatters everything,
+since items differ so much: the AUC within an item (between subjects, mean over items with both outcomes) says what is
+known about subjects, the AUC within a subject what is known about items. Scores are per trial; for counts they judge
+the mean, not the spread. "Best" is chosen on the held-out cells themselves, among baselines and among models alike.
 
 *Held-out subjects.* Items are calibrated on seven tenths of the subjects; each of the others answers 50 random items of
 each benchmark (half of them where there are fewer than 100), five times over, and `irsl.measure`'s accuracy is compared
@@ -362,17 +366,29 @@ def floor_note(result: Result) -> str:
 
 def counts_note(result: Result) -> str:
     report, n = result["fit"]["benchmark"], result["median_trials"]
-    if "beta_binomial" in report["likelihood"] and report["overdispersion"] is not None:
-        worth = n / (1.0 + (n - 1.0) * report["overdispersion"])
+    worth = {}
+    if report["overdispersion"] is not None:
+        own = BetaBinomial(report["overdispersion"])
+        worth[f"with overdispersion {own.overdispersion:.2f}"] = samples_worth(own, n)
+    if report.get("logit_sd") is not None:
+        scattered = LogitNormalBinomial(report["logit_sd"])
+        worth[f"with a scatter of {scattered.logit_sd:.2f} logits"] = samples_worth(scattered, n)
+    if worth:
+        found = [f"{how}, {n:.0f} samples at the middle of a curve are worth about {x:.1f}" for how, x in worth.items()]
         return (
-            f"Samples of one item by one subject are far from independent draws at the curve: with overdispersion "
-            f"{report['overdispersion']:.2f}, {n:.0f} samples are worth about {worth:.1f}. Buy items, not samples."
+            f"Samples of one item by one subject are far from independent draws at the curve: {joined(found)}. "
+            "Buy items, not samples."
         )
     return (
         f"The binomial likelihood takes all {n:.0f} samples of an item as independent draws at the curve, which they "
         "are not: residuals are several times what it expects, and its intervals for items and abilities are too "
         "narrow."
     )
+
+
+def samples_worth(likelihood: Likelihood, n: float) -> float:
+    """Independent samples at the middle of a curve whose mean varies as much as that of n."""
+    return 0.25 / float(likelihood.response_variance(np.array(0.5), n))
 
 
 def joint_note(result: Result) -> str:
