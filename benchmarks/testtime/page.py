@@ -26,10 +26,10 @@ OPENING = """# Repeated sampling
 `IRSL_TEST_DATA=... python benchmarks/test_time.py` sub-samples real counts of correct samples and estimates pass@k from
 what is left. A quarter of the subjects is new: of these at most 50 samples on half of the items are kept (half of the
 samples where there are fewer than 100), drawn without replacement; the other subjects calibrate the items with all
-their samples and `calibrate`'s defaults: beta-binomial where the counts ask for it. The truth is the unbiased estimate
-from all samples on all items, for k up to their number (at most 10,000). No item is left out because of what the full
-data show. Intervals are widened by the sampling error of the truth where coverage is counted. docs/mathematics.md,
-section 7, says what the law is.
+their samples and `calibrate`'s defaults: the likelier of the logit-normal binomial and the beta-binomial where the
+counts vary more than a binomial. The truth is the unbiased estimate from all samples on all items, for k up to their
+number (at most 10,000). No item is left out because of what the full data show. Intervals are widened by the sampling
+error of the truth where coverage is counted. docs/mathematics.md, section 7, says what the law is.
 
 - plug-in: mean of 1 - (1 - c/n)^k. bias-corrected: plus the second-order term of its bias.
 - unbiased and power law: Chen et al. (2021) for k up to n, exp(-a k^-b) fitted to it beyond (Brown et al., 2024).
@@ -288,8 +288,7 @@ def _coverage(designs: list[tuple[str, dict[str, Any]]]) -> str:
         "common items. In %, of 90 % intervals; bias, error and width at k = 500, ten times the samples. Two humps:\n"
         "half of the logits N(-5, 1), half N(0, 1), which no kind of the law can be; the lower hump looks like items\n"
         "that are never solved, and beyond the samples the intervals miss: 50 samples cannot show what rates below\n"
-        "1 % are like other than by the shape of those above. 20 subjects on common items without unsolvable ones\n"
-        "have intervals that are too narrow: they take the items' curves as they were calibrated.\n\n"
+        "1 % are like other than by the shape of those above.\n\n"
         + _table(
             ["design", "replications", *(f"k = {x:,}" for x in k), "bias", "error", "plug-in's error", "width"], rows
         )
