@@ -61,8 +61,8 @@ drawn both ways. Which is nearer to real items nobody knows beforehand.
 Two blocks: subjects below the median saw the easier half of the items, the others all. Three blocks: thirds of the
 subjects by ability saw quarters 1 and 2, 2 and 3, 3 and 4 of the items by difficulty. Routed: everybody answered ten
 items; a score above the median led to the harder half of the rest, others to the easier half. Beta-binomial counts have
-an intra-class correlation of .05. Families: ten subjects share a deviation on every item (sd .7 in logits); the true
-slope is that of the curve averaged over families.
+an intra-class correlation of .05; the rates of logit-normal ones scatter with sd 1 in logits. Families: ten subjects
+share a deviation on every item (sd .7 in logits); the true slope is that of the curve averaged over families.
 
 Bias is the mean of estimate minus truth; three numbers after a colon are easy, middle and hard items (for abilities:
 low, middle and high ones). "Stated" is the mean standard error, "sd" the standard deviation of the errors. Coverage is

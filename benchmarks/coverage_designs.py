@@ -18,6 +18,7 @@ from scipy.stats import norm
 
 import irsl
 from irsl.errors import DataError, OptionError
+from irsl.likelihoods import BetaBinomial, Binomial, Likelihood, LogitNormalBinomial
 
 Array = NDArray[np.float64]
 
@@ -58,8 +59,8 @@ class Design:
     difficulty_sd : float
     independent : {"difficulty", "intercept"}
         Which of b and d = -a b is drawn independently of a; the prior of `irsl.calibrate` says d.
-    rho : float
-        Intra-class correlation of the samples of one cell.
+    likelihood : Likelihood
+        Of counts.
     clipped : bool
         Probabilities are moved 1e-6 away from 0 and 1, as published studies do.
     families : bool
@@ -78,7 +79,7 @@ class Design:
     abilities: str = "normal"
     difficulty_sd: float = 1.2
     independent: str = "difficulty"
-    rho: float = 0.0
+    likelihood: Likelihood = field(default_factory=Binomial)
     clipped: bool = False
     families: bool = False
     options: dict[str, Any] = field(default_factory=dict)
@@ -129,10 +130,10 @@ def designs() -> list[Design]:
         for options in ({}, {"population": "estimated"}):
             name = f"1000 x 40, {abilities} abilities" + (", population estimated" if options else "")
             result.append(Design(name, "abilities", 1000, 40, abilities=abilities, options=options))
-    for n_subjects, n_items in ((42, 300), (12, 120)):
-        name = f"{n_subjects} x {n_items}, beta-binomial counts"
-        design = Design(name, "counts", n_subjects, n_items, "counts", rho=0.05, difficulty_sd=DIFFICULTY_SD["counts"])
-        result.append(design)
+    for kind, own in (("beta-binomial", BetaBinomial(0.05)), ("logit-normal", LogitNormalBinomial(1.0))):
+        for n_subjects, n_items in ((42, 300), (12, 120)):
+            name, sd = f"{n_subjects} x {n_items}, {kind} counts", DIFFICULTY_SD["counts"]
+            result.append(Design(name, "counts", n_subjects, n_items, "counts", likelihood=own, difficulty_sd=sd))
     for model in ("1pl", "2pl"):
         result.append(Design(f"12 x 60 counts {model}, difficulties of sd 1.2", "counts", 12, 60, "counts", model))
     for options in ({}, {"cluster": "family"}):
@@ -195,7 +196,7 @@ def draw_responses(design: Design, rng: np.random.Generator) -> Draw:
         n_families = design.n_subjects // FAMILY_SIZE
         eta += np.repeat(rng.normal(0.0, FAMILY_SD, (n_families, design.n_items)), FAMILY_SIZE, axis=0)
         a = a / np.sqrt(1.0 + (PROBIT * FAMILY_SD) ** 2)  # of the curve averaged over families
-    responses = _draw_answers(design, expit(eta), rng)
+    responses = _draw_answers(design, eta, rng)
     responses[~_seen(design, theta, b, responses, rng)] = np.nan
     mean, sd = float(theta.mean()), float(theta.std())
     return Draw((theta - mean) / sd, a * sd, (b - mean) / sd, responses, mean, sd)
@@ -208,22 +209,23 @@ def difficulty_with_abilities_known(design: Design, draw: Draw, n_steps: int = 4
     """
     seen = np.isfinite(draw.responses)
     y = np.where(seen, draw.responses, 0.5)
-    n = float(N_SAMPLES) if design.kind == "counts" else 1.0
-    weight = seen / (1.0 + (n - 1.0) * design.rho)
+    n = seen * (float(N_SAMPLES) if design.kind == "counts" else 1.0)
     prior_mean = np.array([np.log(draw.sd), (MEAN_DIFFICULTY - draw.mean) / draw.sd])
     prior_precision = np.array([SD_LOG_A**-2, (design.difficulty_sd / draw.sd) ** -2])
     x = np.tile(prior_mean, (design.n_items, 1))
     for _ in range(n_steps):
         a = np.exp(x[:, 0])
         eta = a * (draw.theta[:, None] - x[:, 1])
-        p = expit(eta)
         if design.kind == "probability":
+            p = expit(eta)
             scale = BETA_PRECISION * p * (1.0 - p)
             shapes = BETA_PRECISION * p, BETA_PRECISION * (1.0 - p)
-            residual = weight * scale * (logit(y) - digamma(shapes[0]) + digamma(shapes[1]))
-            curvature = weight * scale**2 * (polygamma(1, shapes[0]) + polygamma(1, shapes[1]))
+            residual = seen * scale * (logit(y) - digamma(shapes[0]) + digamma(shapes[1]))
+            curvature = seen * scale**2 * (polygamma(1, shapes[0]) + polygamma(1, shapes[1]))
         else:
-            residual, curvature = weight * (y - n * p), weight * n * p * (1.0 - p)
+            k = np.where(seen, y, 0.0)
+            residual = design.likelihood.score(k, n, eta, 0.0)
+            curvature = design.likelihood.information(n, eta, 0.0)
         slopes = np.stack([eta, np.broadcast_to(-a, eta.shape)], axis=2)
         score = np.einsum("ij,ijk->jk", residual, slopes) - prior_precision * (x - prior_mean)
         information = np.einsum("ij,ijk,ijl->jkl", curvature, slopes, slopes) + np.diag(prior_precision)
@@ -241,17 +243,15 @@ def _draw_abilities(design: Design, rng: np.random.Generator) -> Array:
     return rng.normal(size=design.n_subjects)
 
 
-def _draw_answers(design: Design, p: Array, rng: np.random.Generator) -> Array:
+def _draw_answers(design: Design, eta: Array, rng: np.random.Generator) -> Array:
+    p = expit(eta)
     if design.kind == "binary":
         return rng.binomial(1, p).astype(np.float64)
     if design.kind == "probability":
         y = rng.beta(BETA_PRECISION * p, BETA_PRECISION * (1.0 - p))
         low, high = (CLIPPED_AT, 1.0 - CLIPPED_AT) if design.clipped else (SMALLEST_PROBABILITY, LARGEST_PROBABILITY)
         return np.clip(y, low, high)
-    if design.rho > 0:
-        precision = 1.0 / design.rho - 1.0
-        p = rng.beta(precision * p, precision * (1.0 - p))
-    return rng.binomial(N_SAMPLES, p).astype(np.float64)
+    return design.likelihood.sample(eta, 0.0, trials=N_SAMPLES, rng=rng)
 
 
 def _seen(design: Design, theta: Array, b: Array, responses: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
