@@ -8,6 +8,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import expit, log_expit
 
+from irsl.errors import OptionError
 from irsl.likelihoods import Binomial, LogitNormalBinomial
 from irsl.likelihoods import logit_normal_binomial as module
 from irsl.likelihoods.binomial import log_choose
@@ -261,3 +262,9 @@ def test_tables_that_are_let_go_are_worked_out_again(monkeypatch):
     for part in (k[:30], k[20:], k, k[::-1]):
         np.testing.assert_array_equal(likelihood.log_density(part, 40, ETA[:, None], 0.0), whole[:, part.astype(int)])
     assert module._tables(0.37)._held[0].size <= k.size
+
+
+@pytest.mark.parametrize("logit_sd", [0.0, 0.05, 7.0, float("nan")])
+def test_a_scatter_out_of_range_is_refused(logit_sd):
+    with pytest.raises(OptionError, match="logit_sd must lie between"):
+        LogitNormalBinomial(logit_sd)

@@ -208,10 +208,10 @@ class ItemBank:
     def curves(self, ability: ArrayLike) -> Array:
         """Expected response of each item at each ability, in 0..1: (n_items, n_abilities) for (n_abilities,)."""
         points = np.asarray(ability, dtype=np.float64)
-        result = np.empty((len(self), points.size))
+        result, parameters = np.empty((len(self), points.size)), self.parameters()
         for scale in self.scales:
-            own = (self.items["scale"] == scale.scale).to_numpy()
-            items = self.parameters().take(np.flatnonzero(own))
+            own = np.flatnonzero((self.items["scale"] == scale.scale).to_numpy())
+            items = parameters.take(own)
             result[own] = scale.response_likelihood().response_mean(items.eta(points), items.guessing[:, None])
         return result
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicHermiteSpline, CubicSpline
 from scipy.special import expit, log_expit, ndtr
 
+from irsl.errors import OptionError
 from irsl.likelihoods.base import Array
 from irsl.likelihoods.binomial import log_choose
 from irsl.likelihoods.overdispersed import Overdispersed, of, uphill
@@ -53,6 +54,10 @@ class LogitNormalBinomial(Overdispersed):
     name: str = "logit_normal_binomial"
 
     parameter_name: ClassVar[str | None] = "logit_sd"
+
+    def __post_init__(self) -> None:
+        if not LIMITS[0] <= self.logit_sd <= LIMITS[1]:
+            raise OptionError(f"logit_sd must lie between {LIMITS[0]:g} and {LIMITS[1]:g}; found {self.logit_sd}")
 
     def at(self, parameter: float) -> LogitNormalBinomial:
         """Return the same with another scatter."""
