@@ -72,6 +72,29 @@ class Rates:
     precise: NDArray[np.bool_]
     logit: NDArray[np.float32]
 
+    @property
+    def misfit(self) -> NDArray[np.float32]:
+        """Draws, as `logit`, whose spread is what a backtest's factor is of."""
+        return self.logit
+
+
+@dataclass(frozen=True)
+class ForecastRates(Rates):
+    """The rates of a subject of which only the ability is forecast.
+
+    Attributes
+    ----------
+    ability_known : (n_draws, n_items) float32
+        Draws of the logits with the ability at its mean: what misfit adds does not grow with the forecast's error.
+    """
+
+    ability_known: NDArray[np.float32]
+
+    @property
+    def misfit(self) -> NDArray[np.float32]:
+        """Draws with the ability at its mean."""
+        return self.ability_known
+
 
 @dataclass(frozen=True)
 class SubjectRates(Rates):
@@ -229,9 +252,14 @@ class SamplingLaw:
         half = self.prior[: self.prior.size // 2]
         atoms = _systematic(half / half.sum(), DRAWS, rng)
         spread, share = np.unravel_index(rng.permutation(atoms), (rates.N_SPREADS, rates.SHARES.size))
-        draws = _Draws(np.zeros(DRAWS, bool), spread, share, rng.normal(ability, se, DRAWS))
-        usual, logit = _drawn(cells, Marginals.of(cells), draws, self._member(), rng)
-        rates_there = Rates(cells, usual, np.zeros(n_items, bool), logit)
+        marginals, member = Marginals.of(cells), self._member()
+
+        def drawn(se: float) -> tuple[Array, NDArray[np.float32]]:
+            draws = _Draws(np.zeros(DRAWS, bool), spread, share, rng.normal(ability, se, DRAWS))
+            return _drawn(cells, marginals, draws, member, rng)
+
+        usual, logit = drawn(se)
+        rates_there = ForecastRates(cells, usual, np.zeros(n_items, bool), logit, drawn(0.0)[1])
         frames = [f for f in self._rows(rates_there, ks, np.inf) if benchmark in (None, f["benchmark"][0])]
         if not frames:
             raise DataError(f"the law has no benchmark {benchmark!r}; it has {self._benchmarks()}")
@@ -340,12 +368,16 @@ class SamplingLaw:
         log_fail = log_expit(-own.logit[:, items].astype(np.float64))
         sampled = own.cells.n_samples[items] > 0
         total = np.zeros((log_fail.shape[0], k.size))
-        for part in (sampled, ~sampled):
-            if part.any():
-                factor = 1.0 if part is sampled else self.backtest
-                drawn = np.stack([part.sum() - np.exp(log_fail[:, part] * x).sum(axis=1) for x in k], axis=1)
-                mean = drawn.mean(axis=0)
-                total += np.clip(mean + factor * (drawn - mean), 0.0, part.sum())
+        if sampled.any():
+            total += _solved(log_fail[:, sampled], k)
+        if not sampled.all():
+            drawn = _solved(log_fail[:, ~sampled], k)
+            misfit = drawn
+            if own.misfit is not own.logit:
+                misfit = _solved(log_expit(-own.misfit[:, items[~sampled]].astype(np.float64)), k)
+            # drawn apart from the forecast's error, misfit adds its variance; drawn with it, it is multiplied
+            beyond = self.backtest - 1.0 if misfit is drawn else np.sqrt(self.backtest**2 - 1.0)
+            total += np.clip(drawn + beyond * (misfit - misfit.mean(axis=0)), 0.0, (~sampled).sum())
         return total / sampled.size
 
 
@@ -424,6 +456,11 @@ def sampling_law(
     law = SamplingLaw(items, curves, level, (), np.empty(0), Stopping.none(), seed=seed)
     errors = bank.select(items=items["item"].to_list()).parameters().intercept_covariance()
     return _fitted(counts, law, progress, errors if scale.has_subjects(counts.subjects) else None)
+
+
+def _solved(log_fail: Array, k: Array) -> Array:
+    """(n_draws, K) items solved within k samples, from draws (n_draws, n_items) of the log of a failure's rate."""
+    return np.stack([log_fail.shape[1] - np.exp(log_fail * x).sum(axis=1) for x in k], axis=1)
 
 
 def _require_counts(responses: Responses) -> None:
