@@ -55,8 +55,8 @@ JOINT = """## Training compute and samples
 `python benchmarks/joint_law.py`: abilities of Pythia checkpoints against log FLOPs, pass@k from the forecast ability.
 At a fixed size abilities saturate, so the lines are bent; a classical law bent in the same way is level or ahead
 where the last checkpoints are held out, and behind where the largest size is. The nearest trained checkpoint is level
-or ahead as a guess of the value itself. What laws add is an interval; that of the joint law is too wide where the last
-checkpoints are held out.
+or ahead as a guess of the value itself. What laws add is an interval; that of the joint law is wide where the last
+checkpoint is held out.
 
 ![pass@k against training compute, and sizes at equal inference compute](pictures/joint_law.png)
 """
@@ -138,14 +138,21 @@ def write(stored: dict[str, Any], root: Path) -> None:
     """Write the page from what there is."""
     parts = [OPENING]
     for title, studies, note in (
-        ("Half of the items, at most 50 samples each", real.SETS, ""),
+        (
+            "Half of the items, at most 50 samples each",
+            real.SETS,
+            "Where samples are only doubled, as on LiveCodeBench from five to ten, a subject's own curve leaves\n"
+            "little to add for a law. On the ladder a benchmark has some twenty items, half of them sampled: what a subject\n"
+            "does beyond its ability is then much of the error.\n",
+        ),
         (
             "Other items, and other benchmarks",
             real.TRANSFERS,
             "30 items: a new subject answers 30 items 50 times, pass@k is that of all. Easier half: it answers the\n"
             "items that the others found easier, pass@k is that of the harder ones. To: it answers one benchmark,\n"
             "pass@k is that of another; both calibrated as one scale. Methods without a bank can only carry over what\n"
-            "they saw.\n",
+            "they saw. Facts and recall of the ladder are not one ability: their common scale predicts worse than the\n"
+            "share of facts itself, and its intervals say so.\n",
         ),
     ):
         found = [(s.name, [stored[key] for key in _folds(stored, s.name)]) for s in studies]
