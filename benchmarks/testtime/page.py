@@ -142,8 +142,8 @@ def write(stored: dict[str, Any], root: Path) -> None:
             "Half of the items, at most 50 samples each",
             real.SETS,
             "Where samples are only doubled, as on LiveCodeBench from five to ten, a subject's own curve leaves\n"
-            "little to add for a law. On the ladder a benchmark has some twenty items, half of them sampled: what a subject\n"
-            "does beyond its ability is then much of the error.\n",
+            "little to add for a law. On the ladder a benchmark has some twenty items, half of them sampled: what\n"
+            "a subject does beyond its ability is then much of the error.\n",
         ),
         (
             "Other items, and other benchmarks",
