@@ -95,7 +95,8 @@ def figure_5(cases: list[Case]) -> Figure:
         ):
             predicted, seen = [], []
             for i, subject in enumerate(subjects):
-                predicted.append(expit(case.slope * _ability(law, i) + case.intercept))
+                eta = case.slope * _ability(law, i) + case.intercept
+                predicted.append(expit(law.curves.logit_at(eta)))
                 seen.append(case.table.n_correct[subject] / case.table.n_samples[subject])
             x, y = np.concatenate(predicted), np.concatenate(seen)
             axis = axes[row, column]
@@ -122,7 +123,7 @@ def figure_6(cases: list[Case]) -> Figure:
             rate = case.table.n_correct[subject] / case.table.n_samples[subject]
             axis = axes[row, column]
             line = np.linspace(eta.min() - 0.5, eta.max() + 0.5, 100)
-            axis.plot(line, expit(line), color=OURS, lw=1.5)
+            axis.plot(line, expit(case.law.curves.logit_at(line)), color=OURS, lw=1.5)
             asked = case.n_few[i] > 0
             axis.scatter(eta[asked], rate[asked], s=14, color=FULL, label="sampled", linewidths=0)
             axis.scatter(
@@ -132,7 +133,7 @@ def figure_6(cases: list[Case]) -> Figure:
             axis.set_title(f"{case.table.name.removesuffix('_sampled')}: {name}", fontsize=9)
             _plain(axis)
     axes[0, 0].legend(frameon=False, fontsize=8, loc="upper left")
-    figure.supxlabel("a (theta - b): logit of the item's curve for this subject", fontsize=10)
+    figure.supxlabel("a (theta - b) of this subject; line: mean rate of an item", fontsize=10)
     figure.supylabel("correct of 512 samples", fontsize=10)
     return figure
 

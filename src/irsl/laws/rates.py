@@ -71,7 +71,10 @@ class Curves:
 
     def logit(self, ability: Array | float) -> Array:
         """Logit of the mean rate without shifts: (..., n_items) for abilities (..., 1)."""
-        eta = self.slope * ability + self.intercept
+        return self.logit_at(self.slope * ability + self.intercept)
+
+    def logit_at(self, eta: Array) -> Array:
+        """Logit of the mean rate where slope theta + intercept is `eta`."""
         return eta if self.mean is None else np.interp(eta, ETA, self.mean)
 
     def take(self, items: NDArray[Any]) -> Curves:
