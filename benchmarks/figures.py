@@ -91,7 +91,7 @@ def figure_5(cases: list[Case]) -> Figure:
     axes = figure.subplots(2, 4, sharex=True, sharey=True)
     for column, case in enumerate(cases):
         for row, (law, subjects, title) in enumerate(
-            ((case.law, case.train, "calibration"), (case.placed, case.test, "new, 50 samples on half of the items"))
+            ((case.law, case.train, "calibration"), (case.placed, case.test, "new subjects"))
         ):
             predicted, seen = [], []
             for i, subject in enumerate(subjects):
