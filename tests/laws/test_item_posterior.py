@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 import irsl
 from irsl.laws import rates
-from irsl.laws.item_posterior import ItemPosterior, item_posterior
+from irsl.laws.item_posterior import item_posterior
 from irsl.laws.rates import BETA_SPREADS, Cells, Curves, Marginals
 from irsl.likelihoods import Binomial, LogitNormalBinomial
 
@@ -101,8 +101,7 @@ def test_own_counts_are_not_used_twice(case):
 def test_exact_items_stay_exact(case):
     subjects, marginals, found, prior, errors, _ = case
     posterior, own = item_posterior(subjects, marginals, found, prior, 0.0 * errors)
-    assert isinstance(posterior, ItemPosterior)
-    for curves in own:
+    for curves in [*own, posterior.at(subjects[0].curves, 1.0)]:
         np.testing.assert_allclose(curves.shift, 0.0, atol=1e-9)
 
 
@@ -128,5 +127,6 @@ def test_items_of_few_subjects_do_not_make_intervals_too_narrow():
         truth = -np.expm1(500 * np.log1p(-p)).mean(axis=1)
         inside.append((curve["pass_at_k_lower"] <= truth).to_numpy() & (curve["pass_at_k_upper"] >= truth).to_numpy())
         bias.append(curve["pass_at_k"].to_numpy() - truth)
-    assert np.mean(inside) >= 0.72  # at their modes two thirds
-    assert abs(np.mean(bias)) < 0.01
+    # with the items at their modes .73 and .008
+    assert np.mean(inside) >= 0.78
+    assert abs(np.mean(bias)) < 0.005

@@ -9,14 +9,8 @@ from numpy.typing import ArrayLike
 from irsl.calibration.bank import ItemBank
 from irsl.calibration.short_form import item_information
 from irsl.errors import DataError, OptionError
-from irsl.likelihoods import Beta, BetaBinomial, Binomial, Likelihood, LogitNormalBinomial
+from irsl.likelihoods import WITH_PARAMETER, Binomial, Likelihood
 from irsl.likelihoods.base import Array
-
-WITH_PARAMETER: dict[str, type[Likelihood]] = {
-    "beta_binomial": BetaBinomial,
-    "logit_normal_binomial": LogitNormalBinomial,
-    "beta": Beta,
-}
 
 
 def information(

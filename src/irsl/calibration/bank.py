@@ -17,7 +17,7 @@ from irsl.calibration.parameters import ItemParameters
 from irsl.calibration.short_form import short_form_items
 from irsl.errors import DataError
 from irsl.files import replace_folder
-from irsl.likelihoods import Beta, BetaBinomial, Binomial, Likelihood, LogitNormalBinomial
+from irsl.likelihoods import WITH_PARAMETER, Beta, Binomial, Likelihood
 from irsl.likelihoods.base import Array
 from irsl.responses.folder import require_ours
 
@@ -108,19 +108,16 @@ class Scale:
 
     def response_likelihood(self, resolution: float | None = None) -> Likelihood:
         """Return the likelihood object, at another resolution of probabilities if one is given."""
-        if self.likelihood == "beta":
-            if self.precision is None:
-                raise DataError(f"scale {self.scale!r} has a Beta likelihood without precision")
-            return Beta(self.precision, self.resolution if resolution is None else resolution)
-        if self.likelihood == "beta_binomial":
-            if self.overdispersion is None:
-                raise DataError(f"scale {self.scale!r} has a beta-binomial likelihood without overdispersion")
-            return BetaBinomial(self.overdispersion)
-        if self.likelihood == "logit_normal_binomial":
-            if self.logit_sd is None:
-                raise DataError(f"scale {self.scale!r} has a logit-normal binomial likelihood without its logit_sd")
-            return LogitNormalBinomial(self.logit_sd)
-        return Binomial(self.likelihood)
+        kind = WITH_PARAMETER.get(self.likelihood)
+        if kind is None or kind.parameter_name is None:
+            return Binomial(self.likelihood)
+        parameter = getattr(self, kind.parameter_name)
+        if parameter is None:
+            raise DataError(f"scale {self.scale!r} has likelihood {self.likelihood!r} without {kind.parameter_name}")
+        own = {kind.parameter_name: parameter}
+        if kind is Beta:
+            own["resolution"] = self.resolution if resolution is None else resolution
+        return kind(**own)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,12 @@ from irsl.likelihoods.binomial import Binomial
 from irsl.likelihoods.logit_normal_binomial import LogitNormalBinomial
 from irsl.likelihoods.statistics import SufficientStatistics
 
+WITH_PARAMETER: dict[str, type[Likelihood]] = {
+    own.name: own for own in (BetaBinomial, LogitNormalBinomial, Beta)
+}  # by name, those with a parameter of their own, which a scale keeps under `parameter_name`
+
 __all__ = [
+    "WITH_PARAMETER",
     "Beta",
     "BetaBinomial",
     "Binomial",
