@@ -333,3 +333,16 @@ def test_intervals_widen_by_what_others_show_of_the_same_items():
         for d in (draws, plain)
     ]
     assert inside[0] > inside[1]
+
+
+def test_misfit_adds_to_the_error_of_a_forecast_and_does_not_multiply_it():
+    rng = np.random.default_rng(5)
+    p = expit(rng.normal(size=(12, 1)) + rng.normal(-3.0, 1.5, 40) + 0.7 * rng.normal(size=(12, 40)))
+    law = irsl.sampling_law(counts(rng.binomial(50, p), 50))
+
+    def width(se, inflation):
+        curve = replace(law, inflation=inflation).predict(0.0, se, [20])
+        return (curve["pass_at_k_upper"] - curve["pass_at_k_lower"])[0]
+
+    assert width(0.0, 2.0) > 1.6 * width(0.0, 1.0)
+    assert 1.0 < width(1.5, 2.0) / width(1.5, 1.0) < 1.3  # multiplied, it would be 2

@@ -259,7 +259,8 @@ class SamplingLaw:
             return _drawn(cells, marginals, draws, member, rng)
 
         usual, logit = drawn(se)
-        rates_there = ForecastRates(cells, usual, np.zeros(n_items, bool), logit, drawn(0.0)[1])
+        apart = rng.permutation(drawn(0.0)[1])  # of other kinds and spreads than the draw that it is added to
+        rates_there = ForecastRates(cells, usual, np.zeros(n_items, bool), logit, apart)
         frames = [f for f in self._rows(rates_there, ks, np.inf) if benchmark in (None, f["benchmark"][0])]
         if not frames:
             raise DataError(f"the law has no benchmark {benchmark!r}; it has {self._benchmarks()}")
