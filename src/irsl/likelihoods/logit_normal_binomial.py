@@ -36,6 +36,7 @@ SPARSE = 2  # steps of eta between which that rule's log f, nearly a parabola, i
 LEAST = 1e-280  # below, a sum has lost its digits
 KEPT_NUMBERS = 20_000_000  # of a table
 BLOCK_PAIRS = 256
+TILE = 48  # rows that every kernel of a matrix product goes through in the same way
 MEAN_ETA = np.linspace(-60.0, 60.0, 481)  # beyond, the logit of the curve goes on with slope 1
 BLOCK_CELLS = 20_000  # temporaries of so many cells fit a core's cache
 MANY_STEP, MANY_ENDS = 0.02, 200
@@ -267,13 +268,17 @@ class _Tables:
         return curve(self.eta), curve(self.eta, 1)
 
     def _on_the_grid(self, n: Array, k: Array) -> tuple[Array, Array]:
+        # whole tiles of rows: a part of one is rounded otherwise, and a pair's numbers would hang on its company
+        n_pairs = n.size
+        n, k = (np.concatenate([x, np.repeat(x[:1], -n_pairs % TILE, axis=0)]) for x in (n, k))
         log_likelihood = k * log_expit(LOGITS) + (n - k) * log_expit(-LOGITS)
         top = log_likelihood.max(axis=1, keepdims=True)
         weight = np.exp(log_likelihood - top)
         total = weight @ self._density
         good = total > LEAST
         total = np.where(good, total, 1.0)
-        return self._continued(np.log(total) + top, weight @ self._moved / total, good)
+        value, slope = self._continued(np.log(total) + top, weight @ self._moved / total, good)
+        return value[:n_pairs], slope[:n_pairs]
 
     def _continued(self, value: Array, slope: Array, good: NDArray[np.bool_]) -> tuple[Array, Array]:
         """Go on as parabolas where sums have lost their digits: far from the counts the normal alone bends log f."""
