@@ -109,10 +109,10 @@ def test_tables_of_the_beta_are_its_functions(phi):
 @pytest.mark.parametrize("phi", PHIS)
 def test_a_step_of_the_precision_is_the_same_with_tables(phi, monkeypatch):
     rng = np.random.default_rng(4)
-    eta = rng.uniform(-8, 8, TABLE_FROM)
+    eta = rng.uniform(-8, 8, (TABLE_FROM // 8, 8))
     mu = expit(eta)
     y = np.clip(rng.beta(1.3 * phi * mu, 1.3 * phi * (1 - mu)), 1e-12, 1 - 1e-12)
-    expected = Expected((np.log(y / (1 - y)), np.ones(eta.size)))
+    expected = Expected((np.log(y / (1 - y)), np.ones((1, 8))))
     slope = float(np.log1p(-y).sum())
     table = Beta(phi).parameter_step(eta, 0.0, expected, slope, 0.0)
     monkeypatch.setattr("irsl.likelihoods.beta.TABLE_FROM", eta.size + 1)

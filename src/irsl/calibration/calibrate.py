@@ -453,6 +453,8 @@ def _row_counts(matrix: ResponseMatrix) -> Array:
 
 
 def _median_trials(matrix: ResponseMatrix) -> int:
+    if matrix.kind != "counts":
+        return 1
     trials = matrix.trials
     cells = trials[trials > 0] if isinstance(trials, np.ndarray) else trials.data
     return int(np.median(cells))
@@ -500,8 +502,8 @@ def _population_frame(name: str, matrix: ResponseMatrix, items: Items, errors: U
     ).with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
-def _means_and_falling(statistics: SufficientStatistics, ability: Array) -> tuple[Array, Any]:
-    """Mean response of those who answered, NaN without any, and whether responses fall with ability beyond chance."""
+def _means_and_falling(statistics: SufficientStatistics, ability: Array) -> tuple[Array, Array, Any]:
+    """Who answered and their mean response, NaN without any, and whether responses fall with ability beyond chance."""
     n_items = statistics.shape[1]
     place = ability - ability.mean()
     count, total, square, covariance, centre = (np.zeros(n_items) for _ in range(5))
@@ -520,7 +522,7 @@ def _means_and_falling(statistics: SufficientStatistics, ability: Array) -> tupl
     known = np.nan_to_num(mean)
     spread = np.maximum(square - count * known**2, 0.0)
     falling = covariance - known * centre < -FALLING_Z * np.sqrt(spread * (place**2).mean())
-    return mean, falling
+    return count, mean, falling
 
 
 def _item_frame(
@@ -528,8 +530,7 @@ def _item_frame(
 ) -> pl.DataFrame:
     items = outcome.items
     a = np.exp(items.log_a)
-    n = _column_counts(matrix)
-    mean, falling = _means_and_falling(statistics, outcome.step.ability)
+    n, mean, falling = _means_and_falling(statistics, outcome.step.ability)
     conditions = {
         "no_response": n == 0,
         "nobody_solved": (n > 0) & (mean <= 0.0),

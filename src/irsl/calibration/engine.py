@@ -17,7 +17,7 @@ import numpy as np
 
 from irsl.calibration.expectation import ExpectationStep, expectation_step, log_likelihood_at
 from irsl.calibration.item_prior import ItemPrior, no_prior
-from irsl.calibration.m_step import INTERCEPT_LIMIT, LOG_A_RANGE, Items, update_items, update_parameter, update_prior
+from irsl.calibration.m_step import INTERCEPT_LIMIT, LOG_A_RANGE, Items, maximise, update_prior
 from irsl.calibration.population import NormalPopulation, Population
 from irsl.calibration.quadrature import HALF_WIDTH, Nodes
 from irsl.likelihoods import SufficientStatistics
@@ -34,6 +34,7 @@ DOUBLE_PRECISION_CELLS = 50_000_000  # below this the products run in float64
 CHECKED_CELLS = 300_000  # items x abilities of the self-check
 LOG_PARAMETER_SCALE = 0.1  # change of a log parameter that counts as one standard error
 LEAP_RATE = 0.2  # of convergence, above which an extrapolation is worth a pass
+FIRST_RATE = 0.1
 SLOWEST = 0.99  # rate of convergence beyond which no estimate of it is believed
 QUIET, QUIET_STEPS = 5.0, 8  # so many accelerated steps below so many tolerances also end a fit that creeps
 EDGE = 0.01  # of the interval
@@ -196,7 +197,7 @@ class _Run:
             state = new
             if len(changes) < 2:
                 continue
-            distance, rate = _remaining(changes[-2], changes[-1])
+            distance, rate = _remaining(changes)
             quiet = quiet + 1 if changes[-1] < QUIET * self.settings.tolerance else 0
             if quiet >= QUIET_STEPS:
                 distance = min(distance, changes[-1])
@@ -318,10 +319,16 @@ class _Run:
         objective = float(step.log_marginal.sum()) + self._constant(state) + penalty
         # how far a curve lies under its floor nobody can tell: items with floors stay at their modes
         integrated = bool(self.few and np.isfinite(prior.sd[1]) and not state.items.guessing.any())
-        items, covariance = update_items(
-            state.items, step.expected, nodes, prior, common_slope=self.common_slope, integrated=integrated
+        items, covariance = maximise(
+            state.items,
+            step.expected,
+            nodes,
+            prior,
+            slope=self.statistics.slope,
+            common_slope=self.common_slope,
+            integrated=integrated,
+            few=self.few,
         )
-        likelihood = update_parameter(items, step.expected, nodes, prior, self.statistics.slope, few=self.few)
         self.sd = np.sqrt(np.stack([covariance[:, 0, 0], covariance[:, 1, 1]], axis=1))
         if integrated:
             self.covariance = covariance
@@ -334,7 +341,6 @@ class _Run:
         prior = hyper.moved(float(np.exp(items.log_a).mean()), shift, scale)
         items = replace(
             items,
-            likelihood=likelihood,
             log_a=np.clip(items.log_a + np.log(scale), *LOG_A_RANGE),
             intercept=np.clip(items.intercept + np.exp(items.log_a) * shift, -INTERCEPT_LIMIT, INTERCEPT_LIMIT),
         )
@@ -382,10 +388,15 @@ class _Run:
         )
 
 
-def _remaining(change: float, next_change: float) -> tuple[float, float]:
-    """Distance to the fixed point after two steps of a sequence that converges linearly, and its rate."""
+def _remaining(changes: list[float]) -> tuple[float, float]:
+    """Distance to the fixed point after two or more steps of a sequence that converges linearly, and its rate.
+
+    The first ratio is that of the errors which vanish fastest, and is not believed beyond `FIRST_RATE`.
+    """
+    change, next_change = changes[-2:]
     rate = min(next_change / change, SLOWEST) if change > 0 else 0.0
-    return next_change * rate / (1.0 - rate), rate
+    cautious = max(rate, FIRST_RATE) if len(changes) == 2 else rate
+    return next_change * cautious / (1.0 - cautious), rate
 
 
 def _length(old: _State, new: _State) -> float:

@@ -18,6 +18,7 @@ from irsl.threads import over_ranges
 
 PARTS = 8
 SMALL_CELLS = 1_000_000
+LINEAR_BLOCK_CELLS = 2_000_000  # of a block of subjects whose products have two columns: it should stay in a cache
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def expectation_step(
     functions = tuple(x.astype(dtype) for x in tables)
     linear = np.stack([np.ones(nodes.count), points]) if items.is_linear else None
     slope_and_intercept = np.stack([items.intercept, np.exp(items.log_a)], axis=1).astype(dtype)
+    block_rows = None if linear is None else max(1, LINEAR_BLOCK_CELLS // n_items)
     shapes = [(table.shape[0], nodes.count) for table in functions]
     if statistics.is_complete and statistics.levels is None:
         shapes[1] = (1, nodes.count)
@@ -87,7 +89,7 @@ def expectation_step(
     def work(part: slice) -> tuple[list[Array], Array | None]:
         """Pass over some of the subjects and add up what the items need of them."""
         totals, shares, buffers = [np.zeros(shape, dtype) for shape in shapes], None, Buffers()
-        for rows in statistics.blocks(within=part):
+        for rows in statistics.blocks(block_rows, within=part):
             components = statistics.components(rows, dtype, buffers)
             if linear is None:
                 log_likelihood = log_likelihood_at(components, functions)

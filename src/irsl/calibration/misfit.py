@@ -18,6 +18,7 @@ from irsl.calibration.engine import Outcome
 from irsl.calibration.expectation import log_likelihood_at
 from irsl.calibration.quadrature import integrate
 from irsl.likelihoods import SufficientStatistics
+from irsl.likelihoods.base import Array
 from irsl.likelihoods.statistics import dense
 from irsl.threads import over_ranges
 
@@ -49,20 +50,32 @@ def misfit_variance(statistics: SufficientStatistics, outcome: Outcome, *, seed:
         first = np.zeros(n_items, bool)
         first[rng.permutation(n_items)[: n_items // 2]] = True
         sources += [first, ~first]
-    parts = over_ranges(lambda k: _excess(statistics, outcome, subjects, sources[k.start]), len(sources), 1)
+    items, nodes = outcome.items, outcome.nodes
+    functions = items.functions(nodes.points, statistics.levels)
+    curves = items.likelihood.response_mean(items.eta(nodes.points), items.guessing[:, None])
+    parts = over_ranges(
+        lambda k: _excess(statistics, outcome, functions, curves, subjects, sources[k.start]), len(sources), 1
+    )
     estimates, weights = zip(*parts, strict=True)
     total = float(np.sum(weights))
     return max(0.0, float(np.sum(estimates)) / total) if total > 0 else 0.0
 
 
 def _excess(
-    statistics: SufficientStatistics, outcome: Outcome, subjects: NDArray[np.intp], source: NDArray[np.bool_]
+    statistics: SufficientStatistics,
+    outcome: Outcome,
+    functions: tuple[Array, ...],
+    curves: Array,
+    subjects: NDArray[np.intp],
+    source: NDArray[np.bool_],
 ) -> tuple[float, float]:
-    """Sum over subjects of squared error minus its expectation, and of 1 / n_source + 1 / n_target."""
+    """Sum over subjects of squared error minus its expectation, and of 1 / n_source + 1 / n_target.
+
+    `functions` are those of every column of the statistics at the nodes, `curves` the items' mean responses.
+    """
     items, nodes, levels = outcome.items, outcome.nodes, statistics.levels
     kept = source if levels is None else source[levels.item]
-    functions = tuple(table * kept[:, None] for table in items.functions(nodes.points, levels))
-    curves = items.likelihood.response_mean(items.eta(nodes.points), items.guessing[:, None])
+    functions = tuple(table * kept[:, None] for table in functions)
     error = scale = 0.0
     size = max(1, BLOCK_CELLS // items.n_items)
     for start in range(0, subjects.size, size):

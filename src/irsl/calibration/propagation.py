@@ -49,8 +49,13 @@ def item_error_variance(
     if isinstance(trials, int):
         total = basis @ (trials**2 * table.sum(axis=0))
     else:
-        squared = trials.multiply(trials).tocsr() if hasattr(trials, "multiply") else np.asarray(trials, float) ** 2
-        total = (basis * product(squared, table)).sum(axis=1)
+        total = np.empty(ability.size)
+        rows = max(1, BLOCK_CELLS // items.n_items)
+        for start in range(0, ability.size, rows):
+            part = slice(start, start + rows)
+            n = trials[part]
+            squared = n.multiply(n).tocsr() if hasattr(n, "multiply") else np.square(n, dtype=table.dtype)
+            total[part] = (basis[part] * product(squared, table)).sum(axis=1)
     return np.asarray(se_ability**4 * np.maximum(total, 0.0))
 
 

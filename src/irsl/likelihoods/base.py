@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from irsl.likelihoods.statistics import Expected, Levels, SufficientStatistics
 
@@ -153,11 +152,29 @@ class ExponentialForm(Likelihood):
         return np.asarray(trials * d_natural * self.curvature(eta, guessing))
 
 
+def logistic(eta: Array) -> Array:
+    """1 / (1 + exp(-eta)), to the last digits in the lower tail too; several times as fast as SciPy's `expit`."""
+    with np.errstate(over="ignore"):  # where the result is 0
+        result = np.asarray(np.exp(np.negative(eta)))
+    result += 1.0
+    np.divide(1.0, result, out=result)
+    return result
+
+
+def softplus(eta: Array) -> Array:
+    """Log(1 + exp(eta)), stable in both tails; several times as fast as NumPy's `logaddexp`."""
+    result = np.asarray(np.abs(eta))
+    for function in (np.negative, np.exp, np.log1p):
+        function(result, out=result)
+    result += np.maximum(eta, 0.0)
+    return result
+
+
 def logistic_curve(eta: Array, guessing: Array | float) -> Array:
     """Probability c + (1 - c) logistic(eta)."""
-    return np.asarray(guessing + (1.0 - np.asarray(guessing)) * expit(eta), dtype=np.float64)
+    return np.asarray(guessing + (1.0 - np.asarray(guessing)) * logistic(eta), dtype=np.float64)
 
 
 def logistic_slope(eta: Array, guessing: Array | float) -> Array:
     """D P / d eta of `logistic_curve`."""
-    return np.asarray((1.0 - np.asarray(guessing)) * expit(eta) * expit(-eta), dtype=np.float64)
+    return np.asarray((1.0 - np.asarray(guessing)) * logistic(eta) * logistic(-eta), dtype=np.float64)

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.special import digamma, expit, gammaln, polygamma
+from scipy.special import digamma, gammaln, polygamma
 
 from irsl.errors import DataError
-from irsl.likelihoods.base import Array, ExponentialForm
+from irsl.likelihoods.base import Array, ExponentialForm, logistic
 from irsl.likelihoods.beta_ends import MOMENT_ETA, censored_moments, log_lower, log_upper
 from irsl.likelihoods.statistics import (
     BLOCK_CELLS,
@@ -26,6 +26,7 @@ from irsl.likelihoods.statistics import (
 )
 from irsl.threads import over_ranges
 
+FACTORS, LEAST_FACTOR = 32, 1e-9  # a product of so many stays within double precision
 TABLE_RANGE = 40.0  # logits; beyond, log f is linear to 1e-17
 TABLE_STEPS = 64  # per logit: cubic interpolation is then exact to 2e-10 of the functions' scale
 TABLE_FROM = 20_000  # evaluations for which a table pays
@@ -75,16 +76,19 @@ class Beta(ExponentialForm):
             transform=_Logit(self.resolution, exact),
             holds_logits=exact,
         )
-        if not exact and self.resolution is None:
-            _refuse_boundary(matrix)
-        slope, constant = _log_complement_sums(statistics)
+        sums = _sums_of_products(statistics) if self.resolution is None else None
+        if sums is None:
+            if not exact and self.resolution is None:
+                _refuse_boundary(matrix)
+            sums = _sums_over_logits(statistics)
+        slope, constant = sums
         return replace(statistics, constant=constant, slope=slope)
 
     def natural_and_base(self, eta: Array, guessing: Array | float) -> tuple[Array, Array]:
         """A = phi mu and C, the log of the Beta function's reciprocal."""
         phi = self.precision
         if _tabulated(eta, guessing):
-            return phi * expit(eta), _table(phi).base(eta)
+            return phi * logistic(eta), _table(phi).base(eta)
         mu, nu, _ = _curve(eta, guessing)
         return phi * mu, gammaln(phi) - gammaln(mu * phi) - gammaln(nu * phi)
 
@@ -123,14 +127,14 @@ class Beta(ExponentialForm):
     def natural_curvature(self, eta: Array, guessing: Array | float) -> Array:
         """A'' = phi mu''."""
         _, _, d_mu = _curve(eta, guessing)
-        return np.asarray(self.precision * d_mu * (1.0 - 2.0 * expit(eta)))
+        return np.asarray(self.precision * d_mu * (1.0 - 2.0 * logistic(eta)))
 
     def curvature(self, eta: Array, guessing: Array | float) -> Array:
         """M''."""
         phi = self.precision
         mu, nu, d_mu = _curve(eta, guessing)
         p, q = mu * phi, nu * phi
-        d2_mu = d_mu * (1.0 - 2.0 * expit(eta))
+        d2_mu = d_mu * (1.0 - 2.0 * logistic(eta))
         return np.asarray(
             phi * d2_mu * (polygamma(1, p) + polygamma(1, q)) + (phi * d_mu) ** 2 * (polygamma(2, p) - polygamma(2, q))
         )
@@ -148,11 +152,19 @@ class Beta(ExponentialForm):
         if not _tabulated(eta, guessing):
             return super().objective_slopes(eta, guessing, expected)
         values, trials = expected.components[:2]
-        s = expit(eta)
+        s = logistic(eta)
         mean, information = _table(self.precision).weighted_slopes(eta)
-        gradient = self.precision * (s * (1.0 - s)) * values - trials * mean
-        information = trials * information
-        return gradient, information, information - (1.0 - 2.0 * s) * gradient
+        mean *= trials
+        information *= trials
+        gradient = 1.0 - s
+        gradient *= s
+        gradient *= self.precision * values
+        gradient -= mean
+        s *= 2.0
+        s -= 1.0
+        s *= gradient
+        s += information
+        return gradient, information, s
 
     def information(self, trials: Any, eta: Array, guessing: Array | float) -> Array:
         """(phi mu')^2 (trigamma(mu phi) + trigamma((1 - mu) phi)) where observed; less with censored ends."""
@@ -188,12 +200,19 @@ class Beta(ExponentialForm):
         """Scoring for log phi."""
         phi = self.precision
         values, trials = expected.components[:2]
-        if _tabulated(eta, guessing):
-            mu = expit(eta)
-            d_base, weight = _table(phi).precision_slopes(eta)
-        else:
-            mu, d_base, weight = precision_slopes(phi, eta, guessing)
-        gradient = phi * float((values * mu + trials * d_base).sum() + slope) + correction
+        tabulated, floors = _tabulated(eta, guessing), np.broadcast_to(guessing, (eta.shape[0], 1))
+
+        def sums(part: slice) -> tuple[float, float]:
+            n = trials if trials.shape[0] == 1 else trials[part]
+            if tabulated:
+                mu = logistic(eta[part])
+                d_base, weight = _table(phi).precision_slopes(eta[part])
+            else:
+                mu, d_base, weight = precision_slopes(phi, eta[part], floors[part])
+            return float((values[part] * mu + n * d_base).sum()), float((n * weight).sum())
+
+        gradient, curvature = np.sum(over_ranges(sums, eta.shape[0], rows_of(eta.shape[1])), axis=0)
+        gradient, curvature = phi * (gradient + slope) + correction, phi**2 * curvature
         if self.resolution is not None:
             h = 0.01
             low, high = (
@@ -206,7 +225,6 @@ class Beta(ExponentialForm):
                 for x in (-h, h)
             )
             gradient += (high - low) / (2 * h)
-        curvature = phi**2 * float((trials * weight).sum())
         return self.at(phi * float(np.exp(np.clip(gradient / max(curvature, 1e-12), -1.0, 1.0))))
 
     def response_variance(self, mean: Array, trials: Any) -> Array:
@@ -253,7 +271,7 @@ class _Table:
         beta = Beta(phi)
         _, base = beta.natural_and_base(eta, 0.0)
         d_natural, mean, d_mean = beta.slopes(eta, 0.0)
-        bend = 1.0 - 2.0 * expit(eta)
+        bend = 1.0 - 2.0 * logistic(eta)
         weighted, information = d_natural * mean, d_natural * d_mean
         d_information = bend * information + d_natural * beta.curvature(eta, 0.0)
         _, d_base, weight = precision_slopes(phi, eta, 0.0)
@@ -265,9 +283,12 @@ class _Table:
     def base(self, eta: Array) -> Array:
         """C."""
         cell, part = _place(eta)
-        beyond = np.abs(eta) - TABLE_RANGE
+        beyond = np.abs(eta)
+        beyond -= TABLE_RANGE
         # dC / d eta = -A' m, which is -1 at the upper end and 1 at the lower
-        return _at(self._base, cell, part) - np.maximum(beyond, 0.0)
+        result = _at(self._base, cell, part)
+        result -= np.maximum(beyond, 0.0, out=beyond)
+        return result
 
     def weighted_slopes(self, eta: Array) -> tuple[Array, Array]:
         """A' m and A' m'."""
@@ -298,23 +319,28 @@ def _cubic(value: Array, slope: Array) -> tuple[Array, Array, Array, Array]:
 
 def _place(eta: Array) -> tuple[NDArray[np.intp], Array]:
     """Cell of each value, and where in it from 0 to 1."""
-    scaled = (np.clip(eta, -TABLE_RANGE, TABLE_RANGE) + TABLE_RANGE) * TABLE_STEPS
-    cell = np.minimum(scaled.astype(np.intp), int(2 * TABLE_RANGE * TABLE_STEPS) - 1)
-    return cell, scaled - cell
+    scaled = eta + TABLE_RANGE
+    scaled *= TABLE_STEPS
+    np.clip(scaled, 0.0, 2 * TABLE_RANGE * TABLE_STEPS, out=scaled)
+    cell = scaled.astype(np.intp)
+    np.minimum(cell, int(2 * TABLE_RANGE * TABLE_STEPS) - 1, out=cell)
+    scaled -= cell
+    return cell, scaled
 
 
 def _at(table: tuple[Array, Array, Array, Array], cell: NDArray[np.intp], part: Array) -> Array:
     result = np.take(table[3], cell)
+    term = np.empty_like(result)
     for coefficients in table[2::-1]:
         result *= part
-        result += np.take(coefficients, cell)
+        result += np.take(coefficients, cell, out=term, mode="clip")  # the other modes would buffer
     return result
 
 
 def _curve(eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
     """Return mu, 1 - mu and d mu / d eta, without cancellation in the tails."""
     slope = 1.0 - np.asarray(guessing, dtype=np.float64)
-    s, r = expit(eta), expit(-eta)
+    s, r = logistic(eta), logistic(-eta)
     return guessing + slope * s, slope * r, slope * s * r
 
 
@@ -339,10 +365,9 @@ class _Logit:
         n = trials if isinstance(trials, int) else floats("trials", trials, dtype, buffers)
 
         def fill(rows: slice) -> None:
-            y = np.asarray(values[rows], dtype=dtype)
-            if not isinstance(n, int):
-                y = np.where(n[rows] > 0, y, dtype(0.0 if self.holds_logits else 0.5))
-            self._logit(y, result[rows])
+            self._logit(np.asarray(values[rows], dtype=dtype), result[rows])
+            if not isinstance(trials, int):
+                np.copyto(result[rows], 0.0, where=trials[rows] == 0)
 
         over_ranges(fill, values.shape[0], rows_of(values.shape[1]))
         at_ends = tuple(sparse.csr_array(end.astype(dtype)) for end in self._ends(result))
@@ -416,8 +441,26 @@ def _refuse_boundary(matrix: Any) -> None:
         )
 
 
-def _log_complement_sums(statistics: SufficientStatistics) -> tuple[float, float]:
-    """Sum over observed cells of log(1 - y), and of -log y - log(1 - y)."""
+def _sums_of_products(statistics: SufficientStatistics) -> tuple[float, float] | None:
+    """Sum over observed cells of log(1 - y), and of -log y - log(1 - y).
+
+    None where y are not at hand in one array, or too near an end.
+    """
+    values = statistics.values
+    if sparse.issparse(values) or values.dtype != np.float32 or statistics.holds_logits:
+        return None
+    parts = over_ranges(
+        lambda rows: _sums_of_logs(*statistics.stored(rows)), statistics.shape[0], rows_of(statistics.shape[1])
+    )
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    log_y, log_complement = np.sum(known, axis=0)
+    return float(log_complement), -float(log_y + log_complement)
+
+
+def _sums_over_logits(statistics: SufficientStatistics) -> tuple[float, float]:
+    """The same, over the observed cells that are not censored, from logits."""
     slope = constant = 0.0
     buffers = Buffers()
     for rows in statistics.blocks():
@@ -440,6 +483,24 @@ def _log_complement_sums(statistics: SufficientStatistics) -> tuple[float, float
             constant += -total - 2.0 * log_complement
     # h = (phi - 1) log(1 - y) - log y  =  phi * [log(1 - y)]  +  [-log(1 - y) - log y], and log y = z + log(1 - y)
     return slope, constant
+
+
+def _sums_of_logs(y: Any, n: Any) -> tuple[float, float] | None:
+    """Sums of log y and of log(1 - y), a logarithm for `FACTORS` of them; None where a product could underflow."""
+    n_cells, factors = y.size, np.full(y.size + -y.size % FACTORS, 0.5)
+    factors[:n_cells] = np.ravel(y)
+    if not isinstance(n, int):
+        empty = np.ravel(n) == 0
+        np.copyto(factors[:n_cells], 0.5, where=empty)
+        n_cells -= np.count_nonzero(empty)
+    if factors.min() < LEAST_FACTOR or factors.max() > 1.0 - LEAST_FACTOR:
+        return None
+    filled = (factors.size - n_cells) * np.log(0.5)
+    log_y, log_complement = (
+        float(np.log(np.multiply.reduce(x.reshape(FACTORS, -1), axis=0)).sum()) - filled
+        for x in (factors, 1.0 - factors)
+    )
+    return log_y, log_complement
 
 
 def _sums_of_logits(z: Any) -> tuple[float, float]:

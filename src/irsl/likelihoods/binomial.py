@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.special import expit, gammaln
+from scipy.special import gammaln
 
-from irsl.likelihoods.base import Array, ExponentialForm
-from irsl.likelihoods.statistics import SufficientStatistics
+from irsl.likelihoods.base import Array, ExponentialForm, logistic, softplus
+from irsl.likelihoods.statistics import Expected, SufficientStatistics
 
 
 @dataclass(frozen=True)
@@ -34,38 +34,48 @@ class Binomial(ExponentialForm):
     def natural_and_base(self, eta: Array, guessing: Array | float) -> tuple[Array, Array]:
         """A = log P - log(1 - P) and C = log(1 - P), stable in both tails."""
         c = np.asarray(guessing, dtype=np.float64)
-        log_failure = np.log1p(-c) - np.logaddexp(0.0, eta)
+        log_failure = np.log1p(-c) - softplus(eta)
         if not c.any():
             return np.asarray(eta, dtype=np.float64), log_failure
         with np.errstate(divide="ignore"):
-            log_success = np.log(c + (1.0 - c) * expit(eta))
+            log_success = np.log(c + (1.0 - c) * logistic(eta))
         # where c is 0 among items with floors, the log of a vanishing probability is taken from the logit itself
         natural = np.where(c > 0, log_success - log_failure, eta)
         return natural, log_failure
 
     def slopes(self, eta: Array, guessing: Array | float) -> tuple[Array, Array, Array]:
         """A' = P' / (P (1 - P)), m = P, m' = P'."""
-        s = expit(eta)
+        s = logistic(eta)
         c = np.asarray(guessing, dtype=np.float64)
         if not c.any():
             return np.ones_like(s), s, s * (1.0 - s)
         p = c + (1.0 - c) * s
         d_natural = np.divide(s, p, out=np.ones_like(p), where=p > 0)
-        return d_natural, p, (1.0 - c) * s * expit(-eta)
+        return d_natural, p, (1.0 - c) * s * logistic(-eta)
+
+    def objective_slopes(self, eta: Array, guessing: Array | float, expected: Expected) -> tuple[Array, Array, Array]:
+        """Without floors H - n P, and n P (1 - P) twice."""
+        if np.any(guessing):
+            return super().objective_slopes(eta, guessing, expected)
+        values, trials = expected.components[:2]
+        p = logistic(eta)
+        mean = trials * p
+        information = mean * np.subtract(1.0, p, out=p)
+        return values - mean, information, information
 
     def natural_curvature(self, eta: Array, guessing: Array | float) -> Array:
         """A'' = c logistic' / P^2."""
         c = np.asarray(guessing, dtype=np.float64)
         if not c.any():
             return np.zeros(np.shape(eta))
-        s = expit(eta)
+        s = logistic(eta)
         p = c + (1.0 - c) * s
-        return np.asarray(np.divide(c * s * expit(-eta), p**2, out=np.zeros_like(p), where=p > 0))
+        return np.asarray(np.divide(c * s * logistic(-eta), p**2, out=np.zeros_like(p), where=p > 0))
 
     def curvature(self, eta: Array, guessing: Array | float) -> Array:
         """P''."""
-        s = expit(eta)
-        return np.asarray((1.0 - np.asarray(guessing)) * s * expit(-eta) * (1.0 - 2.0 * s))
+        s = logistic(eta)
+        return np.asarray((1.0 - np.asarray(guessing)) * s * logistic(-eta) * (1.0 - 2.0 * s))
 
     def response_variance(self, mean: Array, trials: Any) -> Array:
         """P (1 - P) / n: the variance of the proportion."""

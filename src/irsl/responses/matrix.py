@@ -17,6 +17,7 @@ from irsl.errors import DataError, listed, nearest
 from irsl.files import replace_folder
 from irsl.responses.folder import require_ours
 from irsl.responses.schema import DEFAULT_CONDITION, DEFAULT_OUTCOME
+from irsl.threads import over_ranges
 
 # Below this share of observed cells, compressed rows (8 bytes an observed cell) take at most half the memory
 # of dense arrays (4 bytes a cell).
@@ -125,12 +126,15 @@ class ResponseMatrix:
     def _means(self, axis: int) -> NDArray[np.float64]:
         length = self.n_items if axis == 0 else self.n_subjects
         total, trials = np.zeros(length), np.zeros(length)
-        for rows, k, n in self.blocks(rows_for(self.n_items)):
-            part = slice(None) if axis == 0 else rows
-            total[part] += np.asarray(k.sum(axis=axis, dtype=np.float64)).ravel()
-            trials[part] += (
-                n * k.shape[axis] if isinstance(n, int) else np.asarray(n.sum(axis=axis, dtype=np.float64)).ravel()
-            )
+
+        def sums(rows: slice) -> tuple[slice, Any, Any]:
+            k, n = self.values[rows], self.trials if isinstance(self.trials, int) else self.trials[rows]
+            n_trials = n * k.shape[axis] if isinstance(n, int) else n.sum(axis=axis, dtype=np.float64)
+            return slice(None) if axis == 0 else rows, k.sum(axis=axis, dtype=np.float64), n_trials
+
+        for part, successes, n in over_ranges(sums, self.n_subjects, rows_for(self.n_items)):
+            total[part] += np.ravel(successes)
+            trials[part] += n if isinstance(n, int) else np.ravel(n)
         means: NDArray[np.float64] = np.divide(total, trials, out=np.full(length, np.nan), where=trials > 0)
         return means
 
