@@ -54,9 +54,9 @@ discriminations N(0, .3) (1PL: 0), unless said. Counts are of 50 samples, with d
 0 and of 50 occur; Beta responses have precision 10 and difficulties N(.2, .6), because logits beyond the largest number
 below 1 in float32 are cut. Every replication draws everything anew.
 
-Difficulties b are drawn independently of discriminations a; the prior that `irsl.calibrate` estimates has intercepts
-d = -a b independent of them. Where few binary responses leave much to the prior that matters: 42 x 1000 is therefore
-drawn both ways. Which is nearer to real items nobody knows beforehand.
+Difficulties b are drawn independently of discriminations a, or intercepts d = -a b are ("intercepts independent"):
+`irsl.calibrate` estimates which is nearer to the items. Where few binary responses leave much to the prior that
+matters: 42 x 1000 is therefore drawn both ways.
 
 Two blocks: subjects below the median saw the easier half of the items, the others all. Three blocks: thirds of the
 subjects by ability saw quarters 1 and 2, 2 and 3, 3 and 4 of the items by difficulty. Routed: everybody answered ten

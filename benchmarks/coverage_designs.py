@@ -58,7 +58,7 @@ class Design:
     abilities : {"normal", "bimodal", "skewed"}
     difficulty_sd : float
     independent : {"difficulty", "intercept"}
-        Which of b and d = -a b is drawn independently of a; the prior of `irsl.calibrate` says d.
+        Which of b and d = -a b is drawn independently of a.
     likelihood : Likelihood
         Of counts.
     clipped : bool

@@ -169,3 +169,47 @@ def test_anchored_intervals_of_a_dozen_subjects_cover():
             inside[name].append(np.abs(error) < Z90 * frame[f"se_{name}"].to_numpy())
     for name, parts in inside.items():
         assert 0.84 <= np.mean(parts) <= 0.96, name
+
+
+def test_means_and_sds_of_groups_are_estimated_too():
+    """Against the numerical Hessian over items, means and log sds, where all subjects together hold the scale."""
+    likelihood, group = Binomial("bernoulli"), np.repeat([0, 1], [120, 180])
+    rng = np.random.default_rng(3)
+    theta = np.array([-0.7, 0.5])[group] + np.array([0.5, 1.0])[group] * rng.normal(size=300)
+    a, b = rng.lognormal(0.3, 0.2, 6), rng.normal(size=6)
+    matrix = coded((rng.random((300, 6)) < expit(a * (theta[:, None] - b))).astype(float), "binary")
+    statistics, zeros = likelihood.sufficient_statistics(matrix), np.zeros(6)
+    outcome = fit(
+        statistics,
+        Items(zeros, zeros, zeros, likelihood),
+        no_prior(6),
+        NormalPopulation.of(group),
+        common_slope=False,
+        settings=Settings(tolerance=1e-8, max_iterations=3000),
+    )
+    population, xi = outcome.population, np.stack([outcome.items.log_a, outcome.items.intercept], axis=1).ravel()
+    t, _ = statistics.cells(slice(0, 300))
+
+    def value(x):
+        log_a, d = x[:12].reshape(-1, 2).T
+        mean, log_sd = x[12:].reshape(-1, 2).T
+        curve = expit(np.exp(log_a)[:, None] * POINTS + d[:, None])
+        table = t @ np.log(curve) + (1 - t) @ np.log1p(-curve)
+        table += norm.logpdf(POINTS, mean[group][:, None], np.exp(log_sd)[group][:, None])
+        return float(np.logaddexp.reduce(table, axis=1).sum())
+
+    x, h = np.concatenate([xi, np.stack([population.mean, np.log(population.sd)], axis=1).ravel()]), 2e-3
+    steps = h * np.eye(x.size)
+    information = np.empty((x.size, x.size))
+    for i in range(x.size):
+        for j in range(i + 1):
+            corners = [r * s * value(x + r * steps[i] + s * steps[j]) for r in (1, -1) for s in (1, -1)]
+            information[i, j] = information[j, i] = -sum(corners) / (4 * h**2)
+    share, hold = np.bincount(group) / 300, np.zeros((2, x.size))
+    hold[0, 12::2], hold[1, 12::2], hold[1, 13::2] = share, share * population.mean, share * population.sd**2
+    v = np.linalg.inv(information + 1e8 * hold.T @ hold)
+    result = uncertainty(statistics, outcome, common_slope=False)
+    blocks = np.stack([v[2 * j : 2 * j + 2, 2 * j : 2 * j + 2] for j in range(6)])
+    np.testing.assert_allclose(result.population, blocks, rtol=5e-3, atol=1e-4)
+    known = np.linalg.inv(information[:12, :12])
+    assert (np.diagonal(v)[:12] / np.diagonal(known)).max() > 1.1

@@ -127,7 +127,8 @@ class _State:
                 self.items.log_a,
                 self.items.intercept,
                 [self.prior.mean_log_a],
-                self.prior.mean_intercept,
+                self.prior.mean_scaled,
+                [self.prior.exponent],
                 np.log(self.prior.sd[finite]),
                 [] if own is None else [np.log(own)],
             ]
@@ -141,18 +142,24 @@ class _State:
         return bool(
             a_within
             and (np.abs(self.items.intercept) <= INTERCEPT_LIMIT).all()
-            and np.isfinite(self.prior.mean_intercept).all()
+            and np.isfinite(self.prior.mean_scaled).all()
         )
 
     def moved_to(self, x: Array) -> _State:
         """Return the state that `vector` would map to `x`."""
         finite, sd = np.isfinite(self.prior.sd), self.prior.sd.copy()
-        n, n_blocks, k = self.items.n_items, self.prior.mean_intercept.size, int(finite.sum())
-        log_a, intercept, (mean_log_a,), mean_intercept, log_sd = np.split(
-            x[: 2 * n + 1 + n_blocks + k], np.cumsum([n, n, 1, n_blocks])
+        n, n_blocks, k = self.items.n_items, self.prior.mean_scaled.size, int(finite.sum())
+        log_a, intercept, (mean_log_a,), mean_scaled, (exponent,), log_sd = np.split(
+            x[: 2 * n + 2 + n_blocks + k], np.cumsum([n, n, 1, n_blocks, 1])
         )
         sd[finite] = np.exp(log_sd)
-        prior = replace(self.prior, mean_log_a=float(mean_log_a), mean_intercept=mean_intercept, sd=sd)
+        prior = replace(
+            self.prior,
+            mean_log_a=float(mean_log_a),
+            mean_scaled=mean_scaled,
+            sd=sd,
+            exponent=float(np.clip(exponent, 0.0, 1.0)),
+        )
         likelihood = self.items.likelihood
         if likelihood.parameter is not None:
             likelihood = likelihood.at(float(np.exp(x[-1])))
@@ -338,7 +345,7 @@ class _Run:
         scale = float(np.sqrt((step.se_ability**2 + (step.ability - shift) ** 2).mean()))
         if scale < DEGENERATE_SD:
             shift, scale = 0.0, 1.0
-        prior = hyper.moved(float(np.exp(items.log_a).mean()), shift, scale)
+        prior = hyper.moved(np.exp(items.log_a), shift, scale)
         items = replace(
             items,
             log_a=np.clip(items.log_a + np.log(scale), *LOG_A_RANGE),

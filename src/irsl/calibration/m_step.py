@@ -206,12 +206,12 @@ def update_prior(
     """
     if not np.isfinite(prior.sd).any():
         return prior
-    mode = np.stack([items.log_a, items.intercept], axis=1)
-    variance = np.stack([covariance[:, 0, 0], covariance[:, 1, 1]], axis=1)
     if items.guessing.any():
         # how far an item's curve lies under its floor nobody can tell; integrated, the spread would run away
-        prior = prior.centred(items.log_a, items.intercept)
-        return prior.spread((prior.deviation(items.log_a, items.intercept) ** 2 + variance).mean(axis=0))
+        prior = prior.with_exponent(items.log_a[:, None], items.intercept[:, None], np.ones((items.n_items, 1)))
+        prior = prior.centred(items.log_a, prior.scaled(items.log_a, items.intercept))
+        square = prior.deviation(items.log_a, items.intercept) ** 2 + _prior_variance(prior, items, covariance)
+        return prior.spread(square.mean(axis=0))
     n = items.n_items
     some = np.unique(np.linspace(0, n - 1, min(n, INTEGRATED_ITEMS)).astype(np.intp))
     part, own, its = items.take(some), expected.take(some), prior.take(some)
@@ -220,13 +220,14 @@ def update_prior(
     if common_slope:
         z2, log_w = np.stack([np.zeros_like(z), z], axis=1), np.log(w)
         factor = np.zeros((some.size, 2, 2))
-        factor[:, 1, 1] = np.sqrt(variance[some, 1])
+        factor[:, 1, 1] = np.sqrt(covariance[some, 1, 1])
     else:
         z2 = np.stack([x.ravel() for x in np.meshgrid(z, z, indexing="ij")], axis=1)
         log_w = np.log(np.outer(w, w)).ravel()
         inverse = np.linalg.inv(info)
         factor = np.asarray(np.linalg.cholesky((inverse + inverse.transpose(0, 2, 1)) / 2), dtype=np.float64)
-    place = mode[some][:, None, :] + z2 @ factor.transpose(0, 2, 1)  # (items, points, 2)
+    mode = np.stack([part.log_a, part.intercept], axis=1)
+    place = mode[:, None, :] + z2 @ factor.transpose(0, 2, 1)  # (items, points, 2)
     place[:, :, 0] = np.clip(place[:, :, 0], *LOG_A_RANGE)
     log_weight = np.stack(
         [
@@ -238,14 +239,27 @@ def update_prior(
     log_weight += log_w + 0.5 * (z2**2).sum(axis=1)
     weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
     weight /= weight.sum(axis=1, keepdims=True)
-    mean = (weight[:, :, None] * place).sum(axis=1)
-    shift = (mean - mode[some]).mean(axis=0)
-    prior = prior.centred(mode[:, 0] + shift[0], mode[:, 1] + shift[1])
-    distance = prior.deviation(mode[:, 0], mode[:, 1])
-    exact = (weight[:, :, None] * (place - mode[some][:, None, :] + distance[some][:, None, :]) ** 2).sum(axis=1)
-    normal = distance[some] ** 2 + variance[some]
-    square = (distance**2 + variance).mean(axis=0) + (exact - normal).mean(axis=0)
+    log_a, intercept = place[:, :, 0], place[:, :, 1]
+    prior = replace(prior, exponent=its.with_exponent(log_a, intercept, weight).exponent)
+    its = prior.take(some)
+    at_mode, scaled = prior.scaled(items.log_a, items.intercept), its.scaled(log_a, intercept)
+    shift = (
+        float(((weight * log_a).sum(axis=1) - part.log_a).mean()),
+        float(((weight * scaled).sum(axis=1) - at_mode[some]).mean()),
+    )
+    prior = prior.centred(items.log_a + shift[0], at_mode + shift[1])
+    its = prior.take(some)
+    normal = prior.deviation(items.log_a, items.intercept) ** 2 + _prior_variance(prior, items, covariance)
+    distance = np.stack([log_a - its.mean_log_a, scaled - its.mean_scaled[its.block][:, None]], axis=2)
+    exact = (weight[:, :, None] * distance**2).sum(axis=1)
+    square = normal.mean(axis=0) + (exact - normal[some]).mean(axis=0)
     return prior.spread(np.maximum(square, 1e-8))
+
+
+def _prior_variance(prior: ItemPrior, items: Items, covariance: Array) -> Array:
+    """(n_items, 2) variances of what the prior is of, by the delta method."""
+    jacobian = prior.jacobian(items.log_a, items.intercept)
+    return np.asarray(np.einsum("nij,njk,nik->ni", jacobian, covariance, jacobian))
 
 
 def update_parameter(
@@ -283,7 +297,7 @@ def _laplace_slope(at: Callable[[float], Items], expected: Expected, nodes: Node
 def _log_determinants(items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior) -> Array:
     """(n_items,) log determinant of the information of (log a, d), with the prior's; of d alone without one on a."""
     _, info = step_information(items, expected, nodes, kind="expected")  # the other kind would jump
-    info[:, [0, 1], [0, 1]] += prior.precision
+    info += prior.information(items.log_a, items.intercept)
     if not np.isfinite(prior.sd[0]):
         return np.asarray(np.log(np.maximum(info[:, 1, 1], 1e-300)))
     det = info[:, 0, 0] * info[:, 1, 1] - info[:, 0, 1] ** 2
@@ -336,8 +350,8 @@ def _penalised(items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior)
 
 def _with_prior(items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior) -> tuple[Array, Array]:
     score, info = step_information(items, expected, nodes)
-    score -= prior.precision * prior.deviation(items.log_a, items.intercept)
-    info[:, [0, 1], [0, 1]] += prior.precision
+    score += prior.score(items.log_a, items.intercept)
+    info += prior.information(items.log_a, items.intercept)
     return score, info
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.special import expit
 
 from irsl.calibration.engine import Outcome
@@ -74,13 +75,13 @@ def _excess(
     `functions` are those of every column of the statistics at the nodes, `curves` the items' mean responses.
     """
     items, nodes, levels = outcome.items, outcome.nodes, statistics.levels
-    kept = source if levels is None else source[levels.item]
-    functions = tuple(table * kept[:, None] for table in functions)
+    kept = (source if levels is None else source[levels.item]).astype(np.float64)
     error = scale = 0.0
     size = max(1, BLOCK_CELLS // items.n_items)
     for start in range(0, subjects.size, size):
         rows = subjects[start : start + size]
-        log_likelihood = log_likelihood_at(statistics.components(rows), functions)
+        of_source = tuple(_columns(t, kept) for t in statistics.components(rows))
+        log_likelihood = log_likelihood_at(of_source, functions)
         before = outcome.step.ability[rows], outcome.step.se_ability[rows]
         expectation = integrate(nodes, log_likelihood, outcome.population.log_density(rows), before).expectation
         y, observed, trials = responses_of(statistics, rows)
@@ -101,6 +102,11 @@ def _excess(
         error += float((residual**2 - spread - noise / n_target**2).sum())
         scale += float((1.0 / n_source + 1.0 / n_target).sum())
     return error, scale
+
+
+def _columns(component: Any, kept: Array) -> Any:
+    """A component of the statistics with the columns that are not kept set to 0."""
+    return component @ sparse.diags_array(kept) if sparse.issparse(component) else component * kept[None, :]
 
 
 def responses_of(

@@ -20,7 +20,8 @@ import numpy as np
 from irsl.calibration.engine import Outcome
 from irsl.calibration.expectation import log_likelihood_at
 from irsl.calibration.item_prior import PSEUDO_ITEMS, ItemPrior
-from irsl.calibration.m_step import in_chunks, step_information
+from irsl.calibration.m_step import Items, in_chunks, step_information
+from irsl.calibration.population import NormalPopulation
 from irsl.calibration.propagation import item_error_variance
 from irsl.calibration.quadrature import integrate, weights_on_windows
 from irsl.likelihoods import SufficientStatistics
@@ -112,6 +113,7 @@ def _integrated(statistics: SufficientStatistics, outcome: Outcome) -> _Directio
     functions = items.functions(nodes.points, statistics.levels)
     total = np.zeros((2 * n_items, 2 * n_items))
     follow = np.empty((2 * n_items, n_subjects))
+    groups = _Groups(outcome.population, n_items) if isinstance(outcome.population, NormalPopulation) else None
     for rows in statistics.blocks(max(1, 2_000_000 // (QUADRATURE * n_items))):
         log_likelihood = log_likelihood_at(statistics.components(rows), functions)
         weight = outcome.population.log_density(np.arange(rows.start, rows.stop))
@@ -125,12 +127,65 @@ def _integrated(statistics: SufficientStatistics, outcome: Outcome) -> _Directio
         score -= (w[:, :, None] * score).sum(axis=1, keepdims=True)
         place = points - (w * points).sum(axis=1, keepdims=True)
         follow[:, rows] = ((w * place)[:, :, None] * score).sum(axis=1).T
+        if groups is not None:
+            groups.add(rows, points, w, place, score)
         score *= np.sqrt(w)[:, :, None]
         flat = score.reshape(-1, 2 * n_items)
         total += flat.T @ flat
     size, axes = np.linalg.eigh(total)
     tied = axes * np.sqrt(np.maximum(size, 0.0))
+    if groups is not None and groups.population.mean.size > 1:
+        more, along = groups.eliminated()
+        tied, follow = np.concatenate([tied, more], axis=1), follow + along
     return _Directions(tied, follow, follow.mean(axis=1), (follow * step.ability).mean(axis=1), True)
+
+
+class _Groups:
+    """Means and log sds of several groups of subjects, estimated with the items: what not knowing them adds.
+
+    The scale is where all subjects together have mean 0 and sd 1, so that one group has nothing to estimate.
+    """
+
+    def __init__(self, population: NormalPopulation, n_items: int) -> None:
+        n = population.mean.size
+        self.population = population
+        self.information = np.zeros((n, 2, 2))
+        self.cross = np.zeros((n, 2, 2 * n_items))  # covariance of their scores with the items'
+        self.follow = np.empty((population.group.size, 2))  # of theirs with the ability
+
+    def add(self, rows: slice, points: Array, w: Array, place: Array, score: Array) -> None:
+        """Add some subjects: points and weights (n, Q), theta - E theta, and centred item scores (n, Q, 2 n_items)."""
+        group, sd = self.population.group[rows], self.population.sd
+        u = (points - self.population.mean[group][:, None]) / sd[group][:, None]
+        own = np.stack([u / sd[group][:, None], u**2 - 1.0], axis=2)
+        square = (w * u**2).sum(axis=1)
+        own -= (w[:, :, None] * own).sum(axis=1, keepdims=True)
+        weighted = (w[:, :, None] * own).transpose(0, 2, 1)
+        self.follow[rows] = (weighted @ place[:, :, None])[:, :, 0]
+        np.add.at(self.cross, group, weighted @ score)
+        missing = weighted @ own
+        complete = np.zeros_like(missing)
+        complete[:, 0, 0], complete[:, 1, 1] = sd[group] ** -2.0, 2.0 * square
+        np.add.at(self.information, group, complete - missing)
+
+    def eliminated(self) -> tuple[Array, Array]:
+        """Directions for the items' information, (2 n_items, 2 n_groups), and what is added to how abilities follow."""
+        n, mean, sd = self.population.mean.size, self.population.mean, self.population.sd
+        information = np.zeros((2 * n, 2 * n))
+        for g in range(n):
+            information[2 * g : 2 * g + 2, 2 * g : 2 * g + 2] = self.information[g]
+        share = np.bincount(self.population.group, minlength=n) / self.population.group.size
+        # d of the mean of all subjects, and of their mean square
+        scale = np.zeros((2, n, 2))
+        scale[0, :, 0], scale[1, :, 0], scale[1, :, 1] = share, 2.0 * share * mean, 2.0 * share * sd**2
+        fixed = scale.reshape(2, 2 * n)
+        trace = float(np.trace(information))
+        size, axes = np.linalg.eigh(information + TIGHT * trace * fixed.T @ fixed)
+        root = axes / np.sqrt(np.maximum(size, SMALLEST * trace))
+        half = self.cross.reshape(2 * n, -1).T @ root
+        own = np.zeros((self.follow.shape[0], n, 2))
+        own[np.arange(own.shape[0]), self.population.group] = self.follow
+        return half, half @ root.T @ own.reshape(-1, 2 * n).T
 
 
 def _by_subject(statistics: SufficientStatistics, outcome: Outcome) -> tuple[Array, _Directions]:
@@ -213,9 +268,8 @@ def _invert(
     """
     items, step = outcome.items, outcome.step
     n_items = items.n_items
-    precision, tied = _prior_precision(blocks, outcome.prior, common_slope=common_slope)
-    whole = blocks.copy()
-    whole[:, [0, 1], [0, 1]] += precision
+    precision, tied = _prior_precision(blocks, items, outcome.prior, common_slope=common_slope)
+    whole = blocks + precision
     det = whole[:, 0, 0] * whole[:, 1, 1] - whole[:, 0, 1] ** 2
     good = (det > 0) & (whole[:, 0, 0] > 0) & np.isfinite(det)
     whole[~good] = np.eye(2)
@@ -250,7 +304,8 @@ def _invert(
     lift[:, 0, 0], lift[:, 1, 1] = 1.0, np.exp(items.log_a)
     shared = cross.reshape(n_items, 2, 2) @ lift
     anchored = population + shared + shared.transpose(0, 2, 1) + lift @ common @ lift
-    population, anchored = (_inflated(x, outcome.prior.precision, design_effect) for x in (population, anchored))
+    of_prior = outcome.prior.information(items.log_a, items.intercept)
+    population, anchored = (_inflated(x, of_prior, design_effect) for x in (population, anchored))
     population[~good], anchored[~good] = np.nan, np.nan
     if directions.follow is None:
         added = item_error_variance(items, anchored, outcome.nodes, theta, step.se_ability, statistics.trials)
@@ -264,30 +319,32 @@ def _invert(
     return Uncertainty(anchored, population, np.sqrt(np.maximum(total, SMALLEST_SHARE * variance)))
 
 
-def _prior_precision(blocks: Array, prior: ItemPrior, *, common_slope: bool) -> tuple[Array, Array]:
-    """Precision of (log a, d) about the prior's means, and the directions in which those means are free.
+def _prior_precision(blocks: Array, items: Items, prior: ItemPrior, *, common_slope: bool) -> tuple[Array, Array]:
+    """Information (n_items, 2, 2) of the prior about (log a, d), and the directions in which its means are free.
 
     A common slope is a prior of no width about a free mean.
     """
     n_items = blocks.shape[0]
-    precision = prior.precision.copy()
+    precision = prior.precision
     members = n_items + PSEUDO_ITEMS
     if common_slope:
         precision[0] = TIGHT * float(np.abs(blocks[:, 0, 0]).mean())
         members = n_items
     size = np.bincount(prior.block)
+    jacobian = prior.jacobian(items.log_a, items.intercept)
+    information = np.einsum("nki,k,nkj->nij", jacobian, precision, jacobian)
     tied = np.zeros((n_items, 2, 1 + size.size))
     tied[:, 0, 0] = np.sqrt(precision[0] / members)
-    tied[np.arange(n_items), 1, 1 + prior.block] = np.sqrt(precision[1] / size[prior.block])
-    return precision, tied.reshape(2 * n_items, -1)
+    tied[np.arange(n_items), :, 1 + prior.block] = jacobian[:, 1] * np.sqrt(precision[1] / size[prior.block])[:, None]
+    return information, tied.reshape(2 * n_items, -1)
 
 
-def _inflated(covariance: Array, precision: Array, design_effect: Array) -> Array:
-    """Covariance when the responses count for less: V (deff (V^-1 - P) + P) V, with P the prior's precision."""
+def _inflated(covariance: Array, of_prior: Array, design_effect: Array) -> Array:
+    """Covariance when the responses count for less: V (deff (V^-1 - P) + P) V, with P the prior's information."""
     if (design_effect == 1.0).all():
         return covariance
     root = np.sqrt(np.maximum(design_effect, 1.0))
     inverse = np.linalg.inv(covariance)
-    data = inverse - np.diag(precision)
+    data = inverse - of_prior
     meat = data * np.outer(root, root) + (inverse - data)
     return np.asarray(covariance @ meat @ covariance)
