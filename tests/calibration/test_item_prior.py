@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+import irsl
 from irsl.calibration.engine import Settings, fit
 from irsl.calibration.item_prior import ItemPrior, initial_prior, no_prior
 from irsl.calibration.m_step import Items
@@ -85,3 +86,23 @@ def test_it_finds_what_is_independent_of_discrimination(truth):
     assert outcome.converged
     assert abs(outcome.prior.exponent - truth) < 0.25
     np.testing.assert_allclose(outcome.prior.sd, [0.4, 1.2], rtol=0.15)
+
+
+def test_a_common_slope_has_one_prior_of_its_own():
+    own = initial_prior(np.zeros(30, np.intp), common_slope=True)
+    d = RNG.normal(size=30)
+    at = [own.log_density(np.full(30, x), d).sum() for x in (-1.0, 0.0, 1.0)]
+    assert at[0] - at[1] == pytest.approx(-0.5)
+    assert at[2] - at[1] == pytest.approx(-0.5)
+    again = own.centred(np.full(30, 0.4), d).spread(np.array([5.0, 1.0])).moved(np.full(30, 1.5), 0.3, 1.2)
+    assert again.mean_log_a == 0.0
+    assert again.sd[0] == own.sd[0]
+    assert again.exponent == own.exponent == 0.0
+
+
+def test_a_slope_of_which_nothing_is_known_stays_in_reach():
+    y = np.array([[1.0, 0.0, 1.0, 1.0], [1.0, 0.0, 1.0, 0.0]])
+    calibration = irsl.calibrate(irsl.Responses.from_matrix(y, kind="binary"), model="1pl")
+    slope = calibration.bank.items["discrimination"][0]
+    assert 0.2 < slope < 5.0
+    assert 0.5 < calibration.bank.items["se_discrimination"][0] / slope < 1.6

@@ -43,6 +43,7 @@ INITIAL_PRECISION = 5.0
 DEFAULT_RESOLUTION = 0.01  # docs/continuous.md
 HASHED_CELLS = 2_000_000
 RESOLUTION_CELLS = 3_000_000  # above, the influence of the resolution is not worked out
+FLAG_PARTS, FLAG_CELLS = 8, 1_000_000  # of subjects added up by a thread, and of cells held at once
 FALLING_Z = 3.0  # a covariance with ability that chance makes once in 700 items without discrimination
 
 Progress = Callable[[str, int, float], None]
@@ -506,18 +507,20 @@ def _means_and_falling(statistics: SufficientStatistics, ability: Array) -> tupl
     """Who answered and their mean response, NaN without any, and whether responses fall with ability beyond chance."""
     n_items = statistics.shape[1]
     place = ability - ability.mean()
-    count, total, square, covariance, centre = (np.zeros(n_items) for _ in range(5))
 
-    def add(rows: slice) -> tuple[Array, ...]:
-        y, seen, _ = responses_of(statistics, rows, np.float32)
-        who = np.stack([np.ones(y.shape[0]), place[rows]]).astype(np.float32)
-        sums = who @ y
-        n = np.full((2, n_items), who.sum(axis=1)[:, None]) if seen is None else who @ seen.astype(np.float32)
-        return n[0], sums[0], np.einsum("ij,ij->j", y, y), sums[1], n[1]
+    def add(part: slice) -> Array:
+        totals = np.zeros((5, n_items))
+        for rows in statistics.blocks(max(1, FLAG_CELLS // n_items), within=part):
+            y, seen, _ = responses_of(statistics, rows, np.float32)
+            who = np.stack([np.ones(y.shape[0]), place[rows]]).astype(np.float32)
+            n = who.sum(axis=1)[:, None] if seen is None else who @ seen.astype(np.float32)
+            totals[[0, 4]] += n
+            totals[[1, 3]] += who @ y
+            totals[2] += np.einsum("ij,ij->j", y, y)
+        return totals
 
-    for parts in over_ranges(add, statistics.shape[0], max(1, 1_000_000 // n_items)):
-        for into, part in zip((count, total, square, covariance, centre), parts, strict=True):
-            into += part
+    size = -(-statistics.shape[0] // FLAG_PARTS)
+    count, total, square, covariance, centre = np.sum(over_ranges(add, statistics.shape[0], size), axis=0)
     mean: Array = np.divide(total, count, out=np.full(n_items, np.nan), where=count > 0)
     known = np.nan_to_num(mean)
     spread = np.maximum(square - count * known**2, 0.0)

@@ -18,7 +18,7 @@ from irsl.threads import over_ranges
 
 PARTS = 8
 SMALL_CELLS = 1_000_000
-LINEAR_BLOCK_CELLS = 2_000_000  # of a block of subjects whose products have two columns: it should stay in a cache
+LINEAR_PIECE_CELLS = 2_000_000  # of subjects whose products have two columns
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,23 @@ class ExpectationStep:
     shares: Array | None
 
 
-def log_likelihood_at(components: tuple[Any, ...], functions: tuple[Array, ...]) -> Array:
-    """F of a block of subjects at some abilities, (n_rows, n_abilities), float64: the sum over s of T_s A_s."""
+def log_likelihood_at(
+    components: tuple[Any, ...], functions: tuple[Array, ...], sums: tuple[Array, ...] | None = None
+) -> Array:
+    """F of a block of subjects at some abilities, (n_rows, n_abilities), float64: the sum over s of T_s A_s.
+
+    `sums` are those of the functions over the columns, for components that are the same in every cell.
+    """
+    sums = column_sums(functions) if sums is None else sums
     total: Any = 0.0
-    for t, table in zip(components, functions, strict=True):
-        total = total + (t * table.sum(axis=0, dtype=np.float64) if isinstance(t, int) else product(t, table))
+    for t, table, of_all in zip(components, functions, sums, strict=True):
+        total = total + (t * of_all if isinstance(t, int) else product(t, table))
     return np.asarray(total, dtype=np.float64)
+
+
+def column_sums(functions: tuple[Array, ...]) -> tuple[Array, ...]:
+    """(n_abilities,) float64 sums over the columns."""
+    return tuple(table.sum(axis=0, dtype=np.float64) for table in functions)
 
 
 def expectation_step(
@@ -75,9 +86,10 @@ def expectation_step(
     else:
         tables = items.averaged_functions(points, statistics.levels, covariance)
     functions = tuple(x.astype(dtype) for x in tables)
+    sums = column_sums(functions)
     linear = np.stack([np.ones(nodes.count), points]) if items.is_linear else None
     slope_and_intercept = np.stack([items.intercept, np.exp(items.log_a)], axis=1).astype(dtype)
-    block_rows = None if linear is None else max(1, LINEAR_BLOCK_CELLS // n_items)
+    piece_rows = max(1, LINEAR_PIECE_CELLS // n_items)
     shapes = [(table.shape[0], nodes.count) for table in functions]
     if statistics.is_complete and statistics.levels is None:
         shapes[1] = (1, nodes.count)
@@ -86,28 +98,40 @@ def expectation_step(
     ability, sd, log_marginal = (np.empty(n_subjects) for _ in range(3))
     expectation = np.empty((n_subjects, nodes.count))
 
+    def log_likelihood_of(components: tuple[Any, ...]) -> Array:
+        if linear is None:
+            return log_likelihood_at(components, functions, sums)
+        result: Array = product(components[0], slope_and_intercept).astype(np.float64) @ linear
+        return result + log_likelihood_at(components[1:], functions[1:], sums[1:])
+
+    def add(totals: list[Array], components: tuple[Any, ...], expectation: Array) -> None:
+        for s, t in enumerate(components):
+            if isinstance(t, int):
+                totals[s] += t * expectation.sum(axis=0)
+            elif s == 0 and linear is not None:
+                totals[s] += product(t.T, (expectation @ linear.T).astype(dtype))
+            else:
+                totals[s] += product(t.T, expectation.astype(dtype))
+
     def work(part: slice) -> tuple[list[Array], Array | None]:
         """Pass over some of the subjects and add up what the items need of them."""
         totals, shares, buffers = [np.zeros(shape, dtype) for shape in shapes], None, Buffers()
-        for rows in statistics.blocks(block_rows, within=part):
-            components = statistics.components(rows, dtype, buffers)
-            if linear is None:
-                log_likelihood = log_likelihood_at(components, functions)
-            else:
-                log_likelihood = product(components[0], slope_and_intercept).astype(np.float64) @ linear
-                log_likelihood += log_likelihood_at(components[1:], functions[1:])
+        # products of two columns want pieces that stay in a cache, and cost less than to integrate piece by piece
+        for rows in [part] if linear is not None else statistics.blocks(within=part):
+            pieces = [rows] if linear is None else list(statistics.blocks(piece_rows, within=rows))
+            log_likelihood, components = np.empty((rows.stop - rows.start, nodes.count)), None
+            for piece in pieces:
+                components = statistics.components(piece, dtype, buffers)
+                log_likelihood[piece.start - rows.start : piece.stop - rows.start] = log_likelihood_of(components)
             weight = population.log_density(np.arange(rows.start, rows.stop))
             window = None if start is None else (start[0][rows], start[1][rows])
             posterior = integrate(nodes, log_likelihood, weight, window)
             ability[rows], sd[rows], log_marginal[rows] = posterior.mean, posterior.sd, posterior.log_marginal
             expectation[rows] = posterior.expectation
-            for s, t in enumerate(components):
-                if isinstance(t, int):
-                    totals[s] += t * posterior.expectation.sum(axis=0)
-                elif s == 0 and linear is not None:
-                    totals[s] += product(t.T, (posterior.expectation @ linear.T).astype(dtype))
-                else:
-                    totals[s] += product(t.T, posterior.expectation.astype(dtype))
+            for piece in pieces:
+                if components is None or len(pieces) > 1:
+                    components = statistics.components(piece, dtype, buffers)
+                add(totals, components, expectation[piece])
             if population.needs_shares:
                 more = population.shares(
                     *weights_on_windows(nodes, log_likelihood, weight, posterior.low, posterior.high, 2 * POINTS - 1)
@@ -133,4 +157,7 @@ def product(left: Any, right: Array) -> Array:
     """Left @ right for a dense or sparse left, in the precision of `right`."""
     if sparse.issparse(left):
         return np.asarray(left @ right)
-    return np.asarray(left.astype(right.dtype, copy=False) @ right)
+    left = left.astype(right.dtype, copy=False)
+    if right.shape[1] == 2:  # two products with vectors are much the faster
+        return np.stack([left @ column for column in np.ascontiguousarray(right.T)], axis=1)
+    return np.asarray(left @ right)

@@ -21,6 +21,7 @@ CUSTOMARY_SD = np.array([0.5, 2.0])  # of log a and of d: the priors' usual scal
 # With items whose responses do not rise with ability, log a has a long tail towards zero that would widen the prior for
 # all items; at this bound nine in ten discriminations lie within a factor of 3.2 of the typical one.
 SD_LIMIT = np.array([0.7, np.inf])
+COMMON_SLOPE_SD = 1.0  # of log a; only tables that say next to nothing of the slope notice
 START_EXPONENT, EXPONENT_TOLERANCE = 0.5, 1e-4
 
 
@@ -41,6 +42,8 @@ class ItemPrior:
     block : (n_items,) intp
     exponent : float
         From 0 to 1.
+    common_slope : bool
+        One log a for all items: its prior is fixed, an n-th of it in each of n items.
     """
 
     mean_log_a: float
@@ -48,6 +51,7 @@ class ItemPrior:
     sd: Array
     block: NDArray[np.intp]
     exponent: float = 0.0
+    common_slope: bool = False
 
     @property
     def precision(self) -> Array:
@@ -55,9 +59,9 @@ class ItemPrior:
         return np.asarray(self.sd**-2.0)
 
     @property
-    def estimates_exponent(self) -> bool:
-        """Whether discriminations differ and both parts have a prior."""
-        return bool(np.isfinite(self.sd).all())
+    def estimates_log_a(self) -> bool:
+        """Whether the prior of log a is estimated."""
+        return bool(np.isfinite(self.sd[0])) and not self.common_slope
 
     def take(self, index: NDArray[np.intp]) -> ItemPrior:
         """Return the prior of some items."""
@@ -103,7 +107,7 @@ class ItemPrior:
 
     def with_exponent(self, log_a: Array, intercept: Array, weight: Array) -> ItemPrior:
         """Re-estimate the exponent from posteriors of items, given by weights (n_items, n_points) at points."""
-        if not self.estimates_exponent:
+        if not self.estimates_log_a or not np.isfinite(self.sd[1]):
             return self
         n, size = self.block.size, np.maximum(np.bincount(self.block, minlength=self.mean_scaled.size), 1)
         mean_log_a = float((weight * log_a).sum()) / n
@@ -122,7 +126,7 @@ class ItemPrior:
     def centred(self, log_a: Array, scaled: Array) -> ItemPrior:
         """Move the means to those of the items' posterior means; parts without prior stay as they are."""
         mean_log_a, mean_scaled = self.mean_log_a, self.mean_scaled
-        if np.isfinite(self.sd[0]):
+        if self.estimates_log_a:
             mean_log_a = float(log_a.sum() / (log_a.size + PSEUDO_ITEMS))
         if np.isfinite(self.sd[1]):
             size = np.bincount(self.block, minlength=mean_scaled.size)
@@ -132,8 +136,8 @@ class ItemPrior:
     def spread(self, square: Array) -> ItemPrior:
         """Re-estimate the sds from the mean over items of E[distance^2], (2,)."""
         n, sd = self.block.size, self.sd.copy()
-        for part in range(2):
-            if np.isfinite(sd[part]):
+        for part, estimated in enumerate((self.estimates_log_a, np.isfinite(sd[1]))):
+            if estimated:
                 pooled = (square[part] * n + PSEUDO_ITEMS * CUSTOMARY_SD[part] ** 2) / (n + PSEUDO_ITEMS)
                 sd[part] = min(float(np.sqrt(pooled)), SD_LIMIT[part])
         return replace(self, sd=sd)
@@ -141,7 +145,7 @@ class ItemPrior:
     def moved(self, a: Array, shift: float, scale: float) -> ItemPrior:
         """Follow the items when ability becomes (theta - shift) / scale: a becomes a scale, d becomes d + a shift."""
         mean_log_a, mean_scaled, sd = self.mean_log_a, self.mean_scaled, self.sd
-        if np.isfinite(sd[0]):
+        if self.estimates_log_a:
             mean_log_a = mean_log_a + float(np.log(scale))
         if np.isfinite(sd[1]):
             smaller = scale**-self.exponent
@@ -156,9 +160,9 @@ def no_prior(n_items: int) -> ItemPrior:
 
 
 def initial_prior(block: NDArray[np.intp], *, common_slope: bool) -> ItemPrior:
-    """Return the customary prior, to be re-estimated; a common slope needs none."""
+    """Return the customary prior, to be re-estimated; that of a common slope stays."""
     sd = CUSTOMARY_SD.copy()
     if common_slope:
-        sd[0] = np.inf
+        sd[0] = COMMON_SLOPE_SD * np.sqrt(block.size)
     exponent = 0.0 if common_slope else START_EXPONENT
-    return ItemPrior(0.0, np.zeros(int(block.max()) + 1), sd, block, exponent)
+    return ItemPrior(0.0, np.zeros(int(block.max()) + 1), sd, block, exponent, common_slope)

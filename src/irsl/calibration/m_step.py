@@ -295,10 +295,10 @@ def _laplace_slope(at: Callable[[float], Items], expected: Expected, nodes: Node
 
 
 def _log_determinants(items: Items, expected: Expected, nodes: Nodes, prior: ItemPrior) -> Array:
-    """(n_items,) log determinant of the information of (log a, d), with the prior's; of d alone without one on a."""
+    """(n_items,) log determinant of the information of (log a, d) with the prior; of d where a has none."""
     _, info = step_information(items, expected, nodes, kind="expected")  # the other kind would jump
     info += prior.information(items.log_a, items.intercept)
-    if not np.isfinite(prior.sd[0]):
+    if prior.common_slope or not np.isfinite(prior.sd[0]):
         return np.asarray(np.log(np.maximum(info[:, 1, 1], 1e-300)))
     det = info[:, 0, 0] * info[:, 1, 1] - info[:, 0, 1] ** 2
     return np.asarray(np.log(np.maximum(det, 1e-300)))

@@ -322,14 +322,14 @@ def _invert(
 def _prior_precision(blocks: Array, items: Items, prior: ItemPrior, *, common_slope: bool) -> tuple[Array, Array]:
     """Information (n_items, 2, 2) of the prior about (log a, d), and the directions in which its means are free.
 
-    A common slope is a prior of no width about a free mean.
+    A common slope is a prior of no width about a mean that has a prior of its own.
     """
     n_items = blocks.shape[0]
     precision = prior.precision
     members = n_items + PSEUDO_ITEMS
     if common_slope:
         precision[0] = TIGHT * float(np.abs(blocks[:, 0, 0]).mean())
-        members = n_items
+        members = n_items * (1.0 + prior.precision[0] / precision[0])
     size = np.bincount(prior.block)
     jacobian = prior.jacobian(items.log_a, items.intercept)
     information = np.einsum("nki,k,nkj->nij", jacobian, precision, jacobian)
