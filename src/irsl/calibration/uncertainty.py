@@ -108,15 +108,17 @@ def uncertainty(
 
 def _integrated(statistics: SufficientStatistics, outcome: Outcome) -> _Directions:
     """The covariance of all scores under every subject's posterior, integrated and added up."""
-    items, nodes, step = outcome.items, outcome.nodes, outcome.step
+    items, nodes, step, population = outcome.items, outcome.nodes, outcome.step, outcome.population
     n_subjects, n_items = statistics.shape
     functions = items.functions(nodes.points, statistics.levels)
     total = np.zeros((2 * n_items, 2 * n_items))
     follow = np.empty((2 * n_items, n_subjects))
-    groups = _Groups(outcome.population, n_items) if isinstance(outcome.population, NormalPopulation) else None
+    groups = None
+    if isinstance(population, NormalPopulation) and population.mean.size > 1:
+        groups = _Groups(population, n_items)
     for rows in statistics.blocks(max(1, 2_000_000 // (QUADRATURE * n_items))):
         log_likelihood = log_likelihood_at(statistics.components(rows), functions)
-        weight = outcome.population.log_density(np.arange(rows.start, rows.stop))
+        weight = population.log_density(np.arange(rows.start, rows.stop))
         posterior = integrate(nodes, log_likelihood, weight, (step.ability[rows], step.se_ability[rows]))
         points, w = weights_on_windows(nodes, log_likelihood, weight, posterior.low, posterior.high, QUADRATURE)
         t, n = statistics.cells(rows)
@@ -134,7 +136,7 @@ def _integrated(statistics: SufficientStatistics, outcome: Outcome) -> _Directio
         total += flat.T @ flat
     size, axes = np.linalg.eigh(total)
     tied = axes * np.sqrt(np.maximum(size, 0.0))
-    if groups is not None and groups.population.mean.size > 1:
+    if groups is not None:
         more, along = groups.eliminated()
         tied, follow = np.concatenate([tied, more], axis=1), follow + along
     return _Directions(tied, follow, follow.mean(axis=1), (follow * step.ability).mean(axis=1), True)
