@@ -30,6 +30,8 @@ MIN_NODES, MAX_NODES = 16, 768
 TYPICAL_TOLERANCE, STEEPEST_TOLERANCE = 1e-6, 1e-3  # relative error of items' functions between the nodes
 TYPICAL_SHARE = 0.98  # of the items, from the flattest
 INTERPOLATION_TOLERANCE = 0.01  # nats per subject
+ROUGH_TOLERANCE, ROUGH_INTERPOLATION = 1e-3, 4.0  # the first two of these, far from the maximum of a large table
+ROUGH_CHANGE = 1.0  # standard errors that a step moves the items at most when that ends
 DOUBLE_PRECISION_CELLS = 50_000_000  # below this the products run in float64
 CHECKED_CELLS = 300_000  # items x abilities of the self-check
 LOG_PARAMETER_SCALE = 0.1  # change of a log parameter that counts as one standard error
@@ -184,6 +186,7 @@ class _Run:
         self.interval = (-ABILITY_RANGE, ABILITY_RANGE)
         self.nodes = Nodes(*self.interval, MIN_NODES)
         self.refinement = 1.0
+        self.rough = False
         self.n_passes = 0
         self.interpolation_error = np.inf
         self.start: tuple[Array, Array] | None = None
@@ -192,6 +195,7 @@ class _Run:
 
     def fit(self, state: _State) -> Outcome:
         """Cycles of two plain steps and one accelerated one."""
+        self.rough = self.dtype == np.float32
         self.ensure_accuracy(state)
         distance, converged = np.inf, False
         plain: list[tuple[_State, float]] = []  # states and objectives of the plain steps since the last leap
@@ -202,6 +206,8 @@ class _Run:
             plain.append((state, objective))
             changes.append(self._change(state, new))
             state = new
+            if self.rough and changes[-1] < ROUGH_CHANGE:
+                self.rough, self.refinement, changes = False, 1.0, changes[-1:]
             if len(changes) < 2:
                 continue
             distance, rate = _remaining(changes)
@@ -216,6 +222,7 @@ class _Run:
             elif rate > LEAP_RATE:
                 state = self._leap(plain[-2:], state)
                 plain, changes = [], []
+        self.rough = False
         return self._outcome(state, converged, distance)
 
     def _leap(self, plain: list[tuple[_State, float]], second: _State) -> _State:
@@ -280,18 +287,19 @@ class _Run:
             pole = np.pi / float(np.exp(log_a)) / half
             return float(-np.log(tolerance) / np.log(pole + np.sqrt(pole**2 + 1.0)))
 
-        typical = needed(float(np.quantile(items.log_a, TYPICAL_SHARE)), TYPICAL_TOLERANCE)
+        tolerance = ROUGH_TOLERANCE if self.rough else TYPICAL_TOLERANCE
+        typical = needed(float(np.quantile(items.log_a, TYPICAL_SHARE)), tolerance)
         steepest = needed(float(items.log_a.max()), STEEPEST_TOLERANCE)
         count = np.clip(np.ceil(self.refinement * max(typical, steepest)), MIN_NODES, MAX_NODES)
         return int(-(-count // 8) * 8)  # products are fastest with whole vectors of columns
 
     def ensure_accuracy(self, state: _State) -> bool:
         """Add nodes until a sample of subjects' polynomials agrees with direct evaluation; say if none were needed."""
-        first = True
+        first, enough = True, ROUGH_INTERPOLATION if self.rough else INTERPOLATION_TOLERANCE
         while True:
             step, nodes = self.expect(state), self.nodes
             self.interpolation_error = self._error(state, step, nodes)
-            if self.interpolation_error <= INTERPOLATION_TOLERANCE or nodes.count >= MAX_NODES:
+            if self.interpolation_error <= enough or nodes.count >= MAX_NODES:
                 return first
             first = False
             self.refinement *= 1.3
