@@ -544,8 +544,8 @@ def _item_frame(
         | (items.log_a <= LOG_A_RANGE[0])
         | (items.log_a >= LOG_A_RANGE[1]),
     }
-    flagged = np.any(list(conditions.values()), axis=0)
-    flags = [[flag for flag, holds in conditions.items() if holds[j]] if flagged[j] else [] for j in range(n.size)]
+    named = [pl.when(pl.col(flag)).then(pl.lit(flag)) for flag in conditions]
+    flags = pl.DataFrame(conditions).select(pl.concat_list(named).list.drop_nulls().alias("flags"))["flags"]
     frame = pl.DataFrame(
         {
             "item": [str(i) for i in matrix.items],

@@ -91,14 +91,14 @@ def _excess(
         usable = (n_target > 0) & (n_source > 0)
         if not usable.any():
             continue
-        y, target, expectation = y[usable], target[usable], expectation[usable]
+        y, target, expectation = y[usable], target[usable].astype(np.float64), expectation[usable]
         n_target, n_source = n_target[usable], n_source[usable]
         mean_curve = (target @ curves) / n_target[:, None]  # (n_subjects, R): each subject's own test curve
         predicted = (expectation * mean_curve).sum(axis=1)
         spread = np.maximum((expectation * mean_curve**2).sum(axis=1) - predicted**2, 0.0)
         n = trials if isinstance(trials, int) else np.maximum(trials[usable], 1.0)
-        noise = (items.likelihood.response_variance(expectation @ curves.T, n) * target).sum(axis=1)
-        residual = (y * target).sum(axis=1) / n_target - predicted
+        noise = np.einsum("ij,ij->i", items.likelihood.response_variance(expectation @ curves.T, n), target)
+        residual = np.einsum("ij,ij->i", y, target) / n_target - predicted
         error += float((residual**2 - spread - noise / n_target**2).sum())
         scale += float((1.0 / n_source + 1.0 / n_target).sum())
     return error, scale
