@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 
 import irsl
-from irsl.calibration.engine import INTERPOLATION_TOLERANCE, Settings, fit, resolve
+from irsl.calibration.engine import INTERPOLATION_TOLERANCE, Settings, _remaining, fit, resolve
 from irsl.calibration.expectation import expectation_step, log_likelihood_at
 from irsl.calibration.item_prior import no_prior
 from irsl.calibration.m_step import Items
@@ -302,3 +302,9 @@ def test_posteriors_narrower_than_expected_information_says_are_resolved():
     weight = np.exp(log_weight - log_weight.max())
     expected = np.sqrt((weight * points**2).sum() / weight.sum())
     np.testing.assert_allclose(step.se_ability, expected, rtol=5e-3)
+
+
+def test_the_first_ratio_of_changes_is_not_believed():
+    assert _remaining([50.0, 0.2])[0] == pytest.approx(0.2 * 0.1 / 0.9)
+    assert _remaining([50.0, 5.0, 0.2])[0] == pytest.approx(0.2 * 0.04 / 0.96)
+    assert _remaining([1.0, 0.5])[0] == pytest.approx(0.5)

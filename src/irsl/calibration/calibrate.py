@@ -136,7 +136,9 @@ def calibrate(
     scale : {"benchmark", "joint"}
         One ability per benchmark, or one for all.
     item_prior : {"empirical", "none"}
-        Normal prior on log a and on the intercept -a b with mean and spread estimated, or maximum likelihood.
+        empirical: normal priors on log a and on d / a^k, d = -a b, with means, spreads and k estimated (k = 0:
+        intercepts d are independent of discriminations, k = 1: difficulties b are); on the common log a of a 1PL
+        N(0, 1), which only tables that say next to nothing of it notice. none: maximum likelihood.
     population : {"auto", "normal", "estimated"}
         Distribution of the calibration subjects' abilities. normal: one normal distribution; auto: one for each group
         of subjects who were given the same items, where such groups exist and responses did not decide them; estimated:

@@ -36,7 +36,7 @@ DOUBLE_PRECISION_CELLS = 50_000_000  # below this the products run in float64
 CHECKED_CELLS = 300_000  # items x abilities of the self-check
 LOG_PARAMETER_SCALE = 0.1  # change of a log parameter that counts as one standard error
 LEAP_RATE = 0.2  # of convergence, above which an extrapolation is worth a pass
-FIRST_RATE = 0.1
+FIRST_RATE = 0.1  # the least that is believed from two changes
 SLOWEST = 0.99  # rate of convergence beyond which no estimate of it is believed
 QUIET, QUIET_STEPS = 5.0, 8  # so many accelerated steps below so many tolerances also end a fit that creeps
 EDGE = 0.01  # of the interval
@@ -207,22 +207,24 @@ class _Run:
             changes.append(self._change(state, new))
             state = new
             if self.rough and changes[-1] < ROUGH_CHANGE:
-                self.rough, self.refinement, changes = False, 1.0, changes[-1:]
+                self.rough, self.refinement, plain, changes = False, 1.0, [], changes[-1:]
             if len(changes) < 2:
                 continue
             distance, rate = _remaining(changes)
             quiet = quiet + 1 if changes[-1] < QUIET * self.settings.tolerance else 0
             if quiet >= QUIET_STEPS:
                 distance = min(distance, changes[-1])
-            if distance < self.settings.tolerance or quiet >= QUIET_STEPS:
+            if not self.rough and (distance < self.settings.tolerance or quiet >= QUIET_STEPS):
                 if self.ensure_accuracy(state):
                     converged = True
                     break
                 plain, changes = [], []
-            elif rate > LEAP_RATE:
+            elif rate > LEAP_RATE and len(plain) >= 2:
                 state = self._leap(plain[-2:], state)
                 plain, changes = [], []
-        self.rough = False
+        if not converged:
+            self.rough = False
+            self.ensure_accuracy(state)
         return self._outcome(state, converged, distance)
 
     def _leap(self, plain: list[tuple[_State, float]], second: _State) -> _State:

@@ -49,18 +49,21 @@ def log_likelihood_at(
 ) -> Array:
     """F of a block of subjects at some abilities, (n_rows, n_abilities), float64: the sum over s of T_s A_s.
 
-    `sums` are those of the functions over the columns, for components that are the same in every cell.
+    `sums` are the functions' own over the columns, where they are known already: what a component that is the same in
+    every cell needs.
     """
-    sums = column_sums(functions) if sums is None else sums
     total: Any = 0.0
-    for t, table, of_all in zip(components, functions, sums, strict=True):
-        total = total + (t * of_all if isinstance(t, int) else product(t, table))
+    for s, (t, table) in enumerate(zip(components, functions, strict=True)):
+        if isinstance(t, int):
+            total = total + t * (column_sum(table) if sums is None else sums[s])
+        else:
+            total = total + product(t, table)
     return np.asarray(total, dtype=np.float64)
 
 
-def column_sums(functions: tuple[Array, ...]) -> tuple[Array, ...]:
-    """(n_abilities,) float64 sums over the columns."""
-    return tuple(table.sum(axis=0, dtype=np.float64) for table in functions)
+def column_sum(table: Array) -> Array:
+    """(n_abilities,) float64 sum over the columns of the statistics."""
+    return np.asarray(table.sum(axis=0, dtype=np.float64))
 
 
 def expectation_step(
@@ -86,7 +89,7 @@ def expectation_step(
     else:
         tables = items.averaged_functions(points, statistics.levels, covariance)
     functions = tuple(x.astype(dtype) for x in tables)
-    sums = column_sums(functions)
+    sums = tuple(column_sum(table) for table in functions)
     linear = np.stack([np.ones(nodes.count), points]) if items.is_linear else None
     slope_and_intercept = np.stack([items.intercept, np.exp(items.log_a)], axis=1).astype(dtype)
     piece_rows = max(1, LINEAR_PIECE_CELLS // n_items)
